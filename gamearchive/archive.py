@@ -1,0 +1,246 @@
+"""The archive: holdings and catalog in step.
+
+`Archive.add` is the one way in. It numbers revisions, has the bytes put into packs and read back, and only then names them in
+the catalog, in one transaction. Killed at any moment, it leaves at worst a pack that the catalog does not name, which
+`gamearchive verify --repair` takes away; done again, it finds what is archived by its checksum, and passes over it.
+
+An id that comes again with other bytes is a new revision of that game, unless told otherwise (`OnConflict`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from gamearchive.backends.base import Deposit, HeldPack, Holdings
+from gamearchive.catalog import Catalog, DictionaryRow, Known, OvertakenError, PackRow
+from gamearchive.clock import Clock
+from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
+from gamearchive.model import (
+    ArchivalPriority,
+    ArchivalTrigger,
+    ArchiveEntry,
+    EntityKey,
+    GameRecord,
+    Place,
+    Provenance,
+    checksum,
+    is_text,
+)
+from gamearchive.packs.dictionary import MIN_SAMPLES, Dictionary, train
+from gamearchive.query import ArchiveQuery
+
+_ATTEMPTS = 20
+_SAMPLES = 2_000
+"""So many games a dictionary is trained on, at most."""
+
+
+class OnConflict(Enum):
+    """What becomes of a game whose id is archived already with other bytes. With the same bytes it is always passed over."""
+
+    SKIP = "skip"
+    REPLACE = "replace"
+    KEEP_BOTH = "keep-both"
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """On whose behalf games are archived; what `Provenance` says, but for when."""
+
+    trigger: ArchivalTrigger = ArchivalTrigger.MANUAL
+    priority: ArchivalPriority = ArchivalPriority.NORMAL
+    policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of some records: what was archived, and what was there already. ``stored_bytes`` is all that was written."""
+
+    entries: Sequence[ArchiveEntry] = ()
+    skipped: Sequence[EntityKey] = ()
+    stored_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Records to be archived, numbered."""
+
+    entries: list[ArchiveEntry] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+    skipped: list[EntityKey] = field(default_factory=list)
+
+
+class Archive:
+    """Holdings and the catalog of them.
+
+    Args:
+        catalog: what is where.
+        holdings: the bytes.
+        clock: the time.
+    """
+
+    def __init__(self, catalog: Catalog, holdings: Holdings, clock: Clock) -> None:
+        self.catalog = catalog
+        self.holdings = holdings
+        self.clock = clock
+        self._dictionaries: dict[str, Dictionary | None] = {}
+        self._tried: dict[str, int] = {}
+
+    def add(
+        self,
+        records: Sequence[GameRecord],
+        sender: Sender = Sender(),
+        on_conflict: OnConflict = OnConflict.REPLACE,
+        *,
+        dry_run: bool = False,
+    ) -> Added:
+        """Archive records: when this returns, they are durable, read back, and in the catalog.
+
+        Args:
+            records: of any types, in any order; of two with one id the later is the later revision.
+            sender: on whose behalf.
+            on_conflict: what to do about ids that are archived with other bytes.
+            dry_run: only find out what would be done.
+
+        Raises:
+            StorageUnavailableError: if the bytes cannot be written; DatabaseUnavailableError: if the catalog cannot.
+            OvertakenError: if other processes archive the same games without end.
+        """
+        digests = [checksum(record.payload) for record in records]
+        for attempt in range(1, _ATTEMPTS + 1):
+            plan = self._plan(records, digests, sender, on_conflict)
+            if dry_run or not plan.entries:
+                return Added(plan.entries, plan.skipped)
+            deposits = [self._put(*group) for group in _groups(plan)]
+            entries = [entry for deposit in deposits for entry in deposit.entries]
+            packs = [pack for deposit in deposits for pack in deposit.packs]
+            try:
+                self.catalog.add(entries, [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id) for pack in packs])
+            except OvertakenError:
+                self._withdraw(packs)
+                if attempt == _ATTEMPTS:
+                    raise
+                continue
+            return Added(entries, plan.skipped, sum(pack.stored_bytes for pack in packs))
+        raise AssertionError("unreachable")
+
+    def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry:
+        """What is known of a game: its latest revision, or the one asked for.
+
+        Raises:
+            NotFoundError: if it is not archived.
+        """
+        entry = self.catalog.get(entity_id, entity_type, revision)
+        if entry is None:
+            kind = f"{entity_type} " if entity_type else "game "
+            which = f" in revision {revision}" if revision is not None else ""
+            raise NotFoundError(f"No {kind}{entity_id!r} is archived{which}.")
+        return entry
+
+    def read(self, entry: ArchiveEntry) -> bytes:
+        """A game's exact bytes, checked against its checksum.
+
+        Raises:
+            IntegrityError: if they are lost or damaged.
+            StorageUnavailableError: if they cannot be asked for.
+        """
+        try:
+            return self.holdings.get(entry)
+        except NotFoundError as error:
+            raise IntegrityError(
+                f"Game {entry.entity_id!r} of type {entry.entity_type!r} is lost: its pack {entry.place.pack} is gone.",
+                hint="Put the pack back from a backup, or run `gamearchive verify` to see all that is missing.",
+            ) from error
+
+    def _plan(self, records: Sequence[GameRecord], digests: Sequence[bytes], sender: Sender, on_conflict: OnConflict) -> _Plan:
+        known = self.catalog.known({EntityKey(record.entity_type, record.entity_id) for record in records})
+        if on_conflict is OnConflict.KEEP_BOTH:
+            apart = {_kept_apart(record, digest) for record, digest in zip(records, digests, strict=True)}
+            known |= self.catalog.known(apart)
+        now = self.clock.now()
+        provenances = {
+            tags: Provenance(now, sender.trigger, sender.priority, sender.policy, tags) for tags in {r.tags for r in records}
+        }
+        plan = _Plan()
+        for record, digest in zip(records, digests, strict=True):
+            key = EntityKey(record.entity_type, record.entity_id)
+            there = known.get(key)
+            if on_conflict is OnConflict.KEEP_BOTH and there and there.checksum != digest:
+                key = _kept_apart(record, digest)
+                there = known.get(key)
+            if there and (there.checksum == digest or on_conflict is OnConflict.SKIP):
+                plan.skipped.append(key)
+                continue
+            revision = there.revision + 1 if there else 1
+            known[key] = Known(revision, digest, len(record.payload))
+            plan.entries.append(ArchiveEntry(
+                key.entity_type, key.entity_id, revision, record.content_type, record.facts, provenances[record.tags],
+                len(record.payload), 0, digest, Place(""),
+            ))  # fmt: skip
+            plan.payloads.append(record.payload)
+        return plan
+
+    def _put(self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes]) -> Deposit:
+        return self.holdings.put(entries, payloads, self._dictionary(entries[0].entity_type, payloads))
+
+    def _withdraw(self, packs: Iterable[HeldPack]) -> None:
+        for pack in packs:
+            if not self.catalog.has_pack(pack.key):
+                try:
+                    self.holdings.remove_pack(pack.key)
+                except UnsupportedError:
+                    return  # a backend that cannot delete keeps what nobody names
+
+    def _dictionary(self, entity_type: str, payloads: Sequence[bytes]) -> Dictionary | None:
+        """The dictionary to compress games of a type with: the one in use, or one trained now if there are games enough."""
+        if entity_type not in self._dictionaries:
+            self._dictionaries[entity_type] = self._current(entity_type)
+        found = self._dictionaries[entity_type]
+        if found is not None:
+            return found
+        # Below MIN_SAMPLES nothing is learnt. After a vain attempt the next waits for ten times as many games.
+        there = self.catalog.count(ArchiveQuery(entity_type=entity_type)) + len(payloads)
+        if there < max(MIN_SAMPLES, self._tried.get(entity_type, 0) * 10):
+            return None
+        self._tried[entity_type] = there
+        try:
+            trained = train(entity_type, self._samples(entity_type, payloads))
+            if trained is not None:
+                self.holdings.put_dictionary(trained)
+        except UnsupportedError:
+            return None
+        if trained is not None:
+            self.catalog.add_dictionary(DictionaryRow(trained.id, entity_type, trained.checksum, len(trained.data)))
+            self._dictionaries[entity_type] = trained
+        return trained
+
+    def _current(self, entity_type: str) -> Dictionary | None:
+        rows = [row for row in self.catalog.dictionaries() if row.entity_type == entity_type]
+        copies = self.holdings.dictionary_copies(entity_type, rows[-1].id) if rows else {}
+        return next((copy for copy in copies.values() if copy is not None), None)
+
+    def _samples(self, entity_type: str, payloads: Sequence[bytes]) -> list[bytes]:
+        """Games to learn from: evenly out of those at hand, and where these are few, the latest archived as well."""
+        step = -(-len(payloads) // _SAMPLES)
+        samples = list(payloads[::step])
+        if len(samples) < _SAMPLES // 4:
+            latest = self.catalog.every(ArchiveQuery(entity_type=entity_type, limit=_SAMPLES // 4))
+            samples += [self.read(entry) for entry in latest]
+        return samples
+
+
+def _groups(plan: _Plan) -> list[tuple[list[ArchiveEntry], list[bytes]]]:
+    """What can go into one pack: one type, all text or all binary."""
+    groups: dict[tuple[str, bool], tuple[list[ArchiveEntry], list[bytes]]] = {}
+    for entry, payload in zip(plan.entries, plan.payloads, strict=True):
+        entries, payloads = groups.setdefault((entry.entity_type, is_text(entry.content_type)), ([], []))
+        entries.append(entry)
+        payloads.append(payload)
+    return list(groups.values())
+
+
+def _kept_apart(record: GameRecord, digest: bytes) -> EntityKey:
+    """The id of a game that is kept beside another of its id: the same one whenever it comes."""
+    suffix = f"~{digest.hex()[:12]}"
+    return EntityKey(record.entity_type, record.entity_id.encode()[: 512 - len(suffix)].decode(errors="ignore") + suffix)

@@ -1,0 +1,1 @@
+"""Backends: where the bytes of games are kept. `base` says what a backend is."""

@@ -1,0 +1,161 @@
+"""What a backend is, seen from either side.
+
+`IArchivalBackend` is the public face: four asynchronous methods, of which a backend needs only the first two, and an optional
+fifth for batches. Anything that has ``archive`` and ``retrieve`` will do, whether it inherits from this class or not. Its
+promises, which `gamearchive.testing.BackendTests` holds it to:
+
+- When ``archive`` returns, the bytes are durable, and ``retrieve`` of the location returns exactly them, from any process.
+- A location is a string that means something to its backend alone. It stays good until ``delete``.
+- Archiving the same game again never harms what was archived before: each location keeps its own bytes.
+- ``retrieve`` raises `NotFoundError` for a location that nothing lies at, `IntegrityError` when the bytes are not what they
+  were, `StorageUnavailableError` when the storage cannot be asked. It never returns wrong bytes.
+
+`Holdings` is what the archive itself works with: the same storage in batches, synchronous, and knowing of packs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from gamearchive.errors import IntegrityError, UnsupportedError
+from gamearchive.model import ArchiveEntry
+from gamearchive.packs.dictionary import Dictionary
+
+
+class GameBytes(NamedTuple):
+    """A game as ``archive_many`` takes it."""
+
+    entity_id: str
+    entity_type: str
+    data: bytes
+
+
+class IArchivalBackend(ABC):
+    """Keeps the bytes of games. The module's docstring says what it promises."""
+
+    @abstractmethod
+    async def archive(self, entity_id: str, entity_type: str, data: bytes) -> str:
+        """Keep a game's bytes; return the location they are found at."""
+
+    @abstractmethod
+    async def retrieve(self, location: str) -> bytes:
+        """The bytes kept at a location.
+
+        Raises:
+            NotFoundError: if nothing lies there.
+            IntegrityError: if what lies there is not what was kept.
+        """
+
+    async def delete(self, location: str) -> bool:
+        """Remove what lies at a location; False if there was nothing, or if others share its pack, which then stays."""
+        raise UnsupportedError(f"{type(self).__name__} cannot delete what it keeps ({location}).")
+
+    async def list_archives(
+        self, entity_type: str | None = None, start_date: datetime | None = None, end_date: datetime | None = None
+    ) -> list[str]:
+        """The locations of all games of a type that were archived from ``start_date`` on and before ``end_date``."""
+        raise UnsupportedError(f"{type(self).__name__} cannot list what it keeps ({entity_type}, {start_date}, {end_date}).")
+
+    async def archive_many(self, games: Sequence[GameBytes]) -> list[str]:
+        """Keep many games at once; their locations, in the same order."""
+        return [await self.archive(*game) for game in games]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPack:
+    """A pack as the storage has it: its key, its length, and the dictionary that its frames need."""
+
+    key: str
+    stored_bytes: int
+    dictionary_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackContents:
+    """What a pack says of itself: its entries, and the id and BLAKE2b-128 of its dictionary."""
+
+    pack: HeldPack
+    entries: Sequence[ArchiveEntry]
+    dictionary: tuple[int, bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """What `Holdings.put` did: the entries with their places, and the packs they lie in."""
+
+    entries: Sequence[ArchiveEntry]
+    packs: Sequence[HeldPack]
+
+
+class Holdings(ABC):
+    """The bytes of games in batches, as the archive puts and gets them.
+
+    What only some storage can do (all that is about packs and dictionaries) raises `UnsupportedError` where it cannot.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Where it is, for people, without secrets."""
+
+    @abstractmethod
+    def put(self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None) -> Deposit:
+        """Keep games of one type, all text or all binary, durably, and read them back before returning.
+
+        Args:
+            entries: what is known of them; their places are still empty.
+            payloads: their bytes, in the same order.
+            dictionary: what to compress them with, itself kept already.
+        """
+
+    @abstractmethod
+    def get(self, entry: ArchiveEntry) -> bytes:
+        """A game's bytes, checked against its checksum.
+
+        Raises:
+            IntegrityError: if they are not what was put; NotFoundError: if their pack is gone.
+        """
+
+    def put_dictionary(self, dictionary: Dictionary) -> None:
+        """Keep a dictionary, twice."""
+        raise UnsupportedError(f"{self.name} keeps no dictionaries, and so not that of type {dictionary.entity_type!r}.")
+
+    def dictionary_copies(self, entity_type: str, number: int) -> dict[str, Dictionary | None]:
+        """Each copy of a dictionary by its key; None for one that is missing or damaged."""
+        raise UnsupportedError(f"{self.name} keeps no dictionaries, and so not {number} of type {entity_type!r}.")
+
+    def packs(self) -> Iterator[HeldPack]:
+        """All packs there are, in the order of their keys. ``dictionary_id`` is not looked up."""
+        raise UnsupportedError(f"{self.name} cannot list what it keeps.")
+
+    def contents(self, key: str) -> PackContents:
+        """What a pack says of itself.
+
+        Raises:
+            NotFoundError: if there is no such pack; IntegrityError: if it cannot be read.
+        """
+        raise UnsupportedError(f"{self.name} has no packs to read ({key}).")
+
+    def records(self, key: str) -> Iterator[tuple[ArchiveEntry, bytes | IntegrityError]]:
+        """All of a pack, every byte of it checked: each record with its payload, or with what is wrong with it.
+
+        Raises:
+            NotFoundError: if there is no such pack; IntegrityError: if it cannot be read, or is not what its name says.
+        """
+        raise UnsupportedError(f"{self.name} has no packs to read ({key}).")
+
+    def remove_pack(self, key: str) -> bool:
+        """Remove a pack; False if there was none."""
+        raise UnsupportedError(f"{self.name} cannot delete what it keeps ({key}).")
+
+    def sweep(self) -> int:
+        """Remove what writers that died left half written; how many things that were."""
+        return 0
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what is open."""

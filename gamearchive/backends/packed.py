@@ -1,0 +1,251 @@
+"""Packs in a store of objects: `PackHoldings` for the archive, `FileSystemArchiveBackend` for whoever wants just a backend.
+
+A pack is written once, under a key that its content names, and read back before it counts. Reading a game takes one ranged
+read of its frame. A dictionary lies there twice; a copy that is missing or damaged is passed over for the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gamearchive.backends.base import Deposit, GameBytes, HeldPack, Holdings, IArchivalBackend, PackContents
+from gamearchive.clock import Clock, SystemClock
+from gamearchive.errors import IntegrityError, NotFoundError, UsageError
+from gamearchive.model import (
+    OPAQUE,
+    ArchiveEntry,
+    Facts,
+    Place,
+    Provenance,
+    check_type,
+    checksum,
+    id_problem,
+    parse_location,
+)
+from gamearchive.packs.dictionary import Dictionary, dictionary_keys
+from gamearchive.packs.format import PackReader, build_pack, read_record, verify_pack
+from gamearchive.packs.frames import dictionary_id
+from gamearchive.packs.index import MAX_RECORDS
+from gamearchive.stores.base import Store
+from gamearchive.stores.filesystem import FileSystemStore
+from gamearchive.units import to_instant
+
+MAX_RECORD_BYTES = (1 << 30) - 1
+"""What may be taken for a record of which nothing but the location is known."""
+
+_UNPACKED_LEVEL = -100  # Zstandard's fastest, which finds next to nothing to compress
+
+T = TypeVar("T")
+
+
+class PackHoldings(Holdings):
+    """Packs in a store.
+
+    Args:
+        store: where they lie.
+        level: of Zstandard, for fresh packs.
+    """
+
+    def __init__(self, store: Store, *, level: int = 3) -> None:
+        self.store = store
+        self._level = level
+        self._dictionaries: dict[tuple[str, int], Dictionary] = {}
+
+    @property
+    def name(self) -> str:
+        return self.store.url
+
+    def put(self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None) -> Deposit:
+        filled: list[ArchiveEntry] = []
+        packs: list[HeldPack] = []
+        for start in range(0, len(entries), MAX_RECORDS):
+            part = slice(start, start + MAX_RECORDS)
+            pack = build_pack(entries[part], payloads[part], dictionary=dictionary, level=self._level)
+            self.store.put(pack.key, pack.data)
+            if self.store.get(pack.key) != pack.data:
+                raise IntegrityError(f"Pack {pack.key} does not read back from {self.name} as it was written.")
+            packs.append(HeldPack(pack.key, len(pack.data), dictionary.id if dictionary else None))
+            filled += pack.entries
+        return Deposit(filled, packs)
+
+    def get(self, entry: ArchiveEntry) -> bytes:
+        return self.read_place(entry.place, entry.raw_bytes, entry)
+
+    def read_place(self, place: Place, raw_bytes: int, entry: ArchiveEntry | None = None) -> bytes:
+        """The record at a place, checked against its entry where that is known, else by its frame's own checksum."""
+        frame = self.store.get(place.pack, place.frame_offset, place.frame_bytes)
+        needed = dictionary_id(frame)
+        return read_record(
+            frame,
+            place,
+            raw_bytes,
+            max_record_bytes=raw_bytes if entry else MAX_RECORD_BYTES,
+            key=entry.key if entry else None,
+            checksum=entry.checksum if entry else None,
+            dictionary=self.dictionary(place.pack.partition("/")[0], needed) if needed else None,
+        )
+
+    def put_dictionary(self, dictionary: Dictionary) -> None:
+        for key in dictionary_keys(dictionary.entity_type, dictionary.id):
+            self.store.put(key, dictionary.data)
+        self._dictionaries[dictionary.entity_type, dictionary.id] = dictionary
+
+    def dictionary(self, entity_type: str, number: int) -> Dictionary:
+        """A dictionary, from whichever of its copies is good.
+
+        Raises:
+            IntegrityError: if none of them is.
+        """
+        known = self._dictionaries.get((entity_type, number))
+        if known is not None:
+            return known
+        copies = self.dictionary_copies(entity_type, number)
+        good = [copy for copy in copies.values() if copy is not None]
+        if not good:
+            raise IntegrityError(
+                f"Both copies of dictionary {number} of type {entity_type!r} are missing or damaged: {', '.join(copies)}.",
+                hint="Put one of them back from a backup; without it, games compressed with it cannot be read.",
+            )
+        self._dictionaries[entity_type, number] = good[0]
+        return good[0]
+
+    def dictionary_copies(self, entity_type: str, number: int) -> dict[str, Dictionary | None]:
+        """Each copy of a dictionary by its key; None for one that is missing or damaged."""
+        found: dict[str, Dictionary | None] = {}
+        for key in dictionary_keys(entity_type, number):
+            try:
+                found[key] = Dictionary.from_bytes(key, self.store.get(key))
+            except (NotFoundError, IntegrityError):
+                found[key] = None
+        return found
+
+    def packs(self) -> Iterator[HeldPack]:
+        for held in self.store.list():
+            if held.key.endswith(".zst"):
+                yield HeldPack(held.key, held.size)
+
+    def contents(self, key: str) -> PackContents:
+        size = self.store.size(key)
+        if size is None:
+            raise NotFoundError(f"Pack {key} is not in {self.name}.")
+        reader = PackReader(key, size, partial(self.store.get, key), max_record_bytes=MAX_RECORD_BYTES)
+        needed = reader.dictionary
+        return PackContents(HeldPack(key, size, needed[0] if needed else None), reader.entries(), needed)
+
+    def records(self, key: str) -> Iterator[tuple[ArchiveEntry, bytes | IntegrityError]]:
+        data = self.store.get(key)
+        reader = PackReader(key, len(data), lambda at, length: data[at : at + length], max_record_bytes=MAX_RECORD_BYTES)
+        needed = reader.dictionary
+        yield from reader.records(self.dictionary(key.partition("/")[0], needed[0]) if needed else None)
+        verify_pack(key, data)
+
+    def remove_pack(self, key: str) -> bool:
+        return self.store.delete(key)
+
+    def sweep(self) -> int:
+        return self.store.sweep()
+
+    def close(self) -> None:
+        self.store.close()
+
+
+class PackArchiveBackend(IArchivalBackend):
+    """The four methods over packs in a store, run in a thread of their own.
+
+    Args:
+        holdings: the packs.
+        clock: what says when a game was archived.
+    """
+
+    def __init__(self, holdings: PackHoldings, clock: Clock | None = None) -> None:
+        self.holdings = holdings
+        self._clock = clock or SystemClock()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-backend")
+
+    async def archive(self, entity_id: str, entity_type: str, data: bytes) -> str:
+        return (await self.archive_many([GameBytes(entity_id, entity_type, data)]))[0]
+
+    async def archive_many(self, games: Sequence[GameBytes]) -> list[str]:
+        return await self._run(lambda: self._archive(games))
+
+    async def retrieve(self, location: str) -> bytes:
+        return await self._run(lambda: self.holdings.read_place(*parse_location(location)))
+
+    async def delete(self, location: str) -> bool:
+        return await self._run(lambda: self._delete(location))
+
+    async def list_archives(
+        self, entity_type: str | None = None, start_date: datetime | None = None, end_date: datetime | None = None
+    ) -> list[str]:
+        since = to_instant(start_date) if start_date else None
+        until = to_instant(end_date) if end_date else None
+        return await self._run(lambda: self._list(entity_type, since, until))
+
+    async def close(self) -> None:
+        """Let go of the thread and the store."""
+        self._executor.shutdown()
+        self.holdings.close()
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def _archive(self, games: Sequence[GameBytes]) -> list[str]:
+        locations: list[str] = [""] * len(games)
+        provenance = Provenance(self._clock.now())
+        by_type: dict[str, list[int]] = {}
+        for position, game in enumerate(games):
+            problem = id_problem(game.entity_id)
+            if problem:
+                raise UsageError(f"The game {game.entity_id!r} cannot be archived: {problem}.")
+            by_type.setdefault(check_type(game.entity_type), []).append(position)
+        for entity_type, positions in by_type.items():
+            entries = [
+                ArchiveEntry(
+                    entity_type, games[at].entity_id, 1, OPAQUE, Facts(), provenance,
+                    len(games[at].data), 0, checksum(games[at].data), Place(""),
+                )
+                for at in positions
+            ]  # fmt: skip
+            deposit = self.holdings.put(entries, [games[at].data for at in positions], None)
+            for position, entry in zip(positions, deposit.entries, strict=True):
+                locations[position] = entry.location
+        return locations
+
+    def _delete(self, location: str) -> bool:
+        place, _ = parse_location(location)
+        try:
+            alone = len(self.holdings.contents(place.pack).entries) == 1
+        except NotFoundError:
+            return False
+        return alone and self.holdings.remove_pack(place.pack)
+
+    def _list(self, entity_type: str | None, since: int | None, until: int | None) -> list[str]:
+        prefix = f"{check_type(entity_type)}/" if entity_type else ""
+        return [
+            entry.location
+            for held in self.holdings.store.list(prefix)
+            if held.key.endswith(".zst")
+            for entry in self.holdings.contents(held.key).entries
+            if (since is None or entry.provenance.archived_at >= since)
+            and (until is None or entry.provenance.archived_at < until)
+        ]
+
+
+class FileSystemArchiveBackend(PackArchiveBackend):
+    """Packs as files in a folder.
+
+    Args:
+        base_path: the folder; made with the first game.
+        use_compression: False to write packs without trying to make them smaller.
+        clock: what says when a game was archived.
+    """
+
+    def __init__(self, base_path: str | Path, use_compression: bool = True, clock: Clock | None = None) -> None:
+        level = 3 if use_compression else _UNPACKED_LEVEL
+        super().__init__(PackHoldings(FileSystemStore(base_path), level=level), clock)

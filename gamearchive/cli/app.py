@@ -1,0 +1,88 @@
+"""The program: its commands, and what becomes of errors.
+
+`main` is the console script. Whatever ends a command becomes an exit code here, and nothing that a user can cause becomes a
+traceback: an error of the project and wrong usage are three lines on standard error (with ``--json`` one), a closed pipe is
+silent. A bug keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import typer
+
+from gamearchive.cli.context import Context
+from gamearchive.cli.declaration import EXIT_CODES, command_group
+from gamearchive.cli.options import GlobalOptions
+from gamearchive.cli.output import ClosedPipeError, abandon_output
+from gamearchive.cli.signals import ending
+from gamearchive.clock import SystemClock
+from gamearchive.errors import GameArchiveError, UsageError
+from gamearchive.settings import completing
+
+PROGRAM = "gamearchive"
+COMMANDS = ("config",)
+"""The modules of `gamearchive.cli.commands`, in the order of the help."""
+
+_CLOSED_PIPE, _INTERRUPTED = 141, 130  # as the shell reports SIGPIPE and SIGINT
+
+
+def make_app() -> typer.Typer:
+    """The whole command line."""
+    app = command_group(
+        PROGRAM,
+        help="Keeps finished games: compact packs, a catalog to find them by, and their exact bytes back.",
+        exits=EXIT_CODES,
+        example="gamearchive archive games/",
+    )
+    for name in COMMANDS:
+        app.add_typer(import_module(f"gamearchive.cli.commands.{name}").app)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: what follows the program's name; the process's own, when omitted. Nothing at all asks for help.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if completing(PROGRAM):
+        # Typer imports Rich to take the markup out of each option's help, if Rich is there. There is none in ours, and
+        # somebody is waiting for the next word.
+        sys.modules["rich"] = None  # type: ignore[assignment]
+    context = Context(SystemClock())
+    if "--json" in arguments:  # wrong usage is told in JSON too, and then no option has been read
+        context.configure(GlobalOptions(json=True))
+    with ending():
+        try:
+            code = _run(context, arguments)
+            context.output.flush()
+        except ClosedPipeError:
+            abandon_output()
+            return _CLOSED_PIPE
+        except GameArchiveError as error:
+            context.output.error(error)
+            abandon_output()
+            return error.exit_code
+    return code if context.stopped_by is None else 128 + context.stopped_by
+
+
+def _run(context: Context, arguments: Sequence[str]) -> int:
+    """Run a command line, errors of the project left to the caller."""
+    try:
+        context.configure(GlobalOptions.from_environment())
+        result = make_app()(arguments, prog_name=PROGRAM, standalone_mode=False, obj=context)
+    except typer.TyperException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
+        raise UsageError(error.format_message(), hint=f"Run `{command} --help` to see what it takes.") from None
+    except (KeyboardInterrupt, typer.Abort):
+        return _INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,92 @@
+"""What a command gets: the settings, the output, the clock, and a way into the asynchronous side that stops when asked to.
+
+A command calls `Context.run` once, with a coroutine. SIGINT and SIGTERM end it there and then, unless it says that it finishes
+its batch: then the first signal sets `Context.stopping`, which the verb looks at between batches, and a second SIGINT leaves
+at once. Either way the process ends with 130 or 143.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from gamearchive.cli.options import GlobalOptions
+from gamearchive.cli.output import Output, make_output, talk_at_once
+from gamearchive.cli.signals import finishing
+from gamearchive.clock import Clock
+from gamearchive.settings import KEYS, Settings, load_settings
+
+T = TypeVar("T")
+
+
+class Context:
+    """One run of the program.
+
+    Args:
+        clock: tells the time.
+
+    Attributes:
+        options: the global options as known so far.
+        output: where results and talk go; the only way to the standard streams.
+        stopping: set once the process was asked to stop.
+        stopped_by: the signal that asked, if any.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.options = GlobalOptions()
+        self.output: Output = make_output(clock)
+        self.stopping = threading.Event()
+        self.stopped_by: int | None = None
+        self._flags: dict[str, str | None] = {}
+        self._settings: Settings | None = None
+
+    def configure(self, options: GlobalOptions) -> None:
+        """Take in more global options, which go over those known so far."""
+        self.options = options.over(self.options)
+        self.output = make_output(
+            self.clock,
+            json=self.options.json,
+            quiet=self.options.quiet,
+            verbose=self.options.verbose,
+            color=self.options.color or "auto",
+        )
+        self._settings = None
+
+    def set_flags(self, **flags: str | None) -> None:
+        """Take a command's own options for settings: ``context.set_flags(max_record=max_record)``. None is not given."""
+        self._flags |= {key: flag for key, flag in flags.items() if flag is not None}
+        self._settings = None
+
+    @property
+    def settings(self) -> Settings:
+        """All settings, resolved when first asked for.
+
+        Raises:
+            ConfigurationError: if something is wrong with them.
+        """
+        if self._settings is None:
+            flags = {key: getattr(self.options, key, None) for key in KEYS}
+            self._settings = load_settings(flags | self._flags, self.options.config)
+        return self._settings
+
+    def run(self, work: Coroutine[object, None, T], *, finishes_batch: bool = False) -> T:
+        """Run a coroutine to its end; once in a command.
+
+        Args:
+            work: what to do.
+            finishes_batch: whether it looks at `stopping` between batches, and so need not be torn out of one.
+        """
+        import asyncio
+
+        if not finishes_batch:
+            return asyncio.run(work)
+        with finishing(self._stop):
+            return asyncio.run(work)
+
+    def _stop(self, signal_number: int) -> None:
+        self.stopped_by = signal_number
+        self.stopping.set()
+        if not (self.options.json or self.options.quiet):
+            talk_at_once("Finishing the batch in hand; Ctrl-C leaves at once.\n")

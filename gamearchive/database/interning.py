@@ -1,0 +1,206 @@
+"""What many rows share, written once: words, players, tags, batches and packs by number.
+
+Numbers are never given anew, so what was read stays true, and is remembered up to a bound. What a transaction that was undone
+had given numbers to is forgotten with it: only what another transaction can see is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, func, or_, select, tuple_
+
+from gamearchive.database.engine import Database
+from gamearchive.database.schema import batch_tags, batches, packs, players, tags, words
+from gamearchive.model import (
+    ArchivalPriority,
+    ArchivalTrigger,
+    ArchiveEntry,
+    Player,
+    Provenance,
+    Tags,
+    decode_id,
+    encode_id,
+)
+
+_REMEMBERED = 50_000
+_CHUNK = 1_000
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class BatchKey(NamedTuple):
+    """What the games of one batch share."""
+
+    entity_type: str
+    content_type: str
+    status: str | None
+    provenance: Provenance
+
+
+class BatchWords(NamedTuple):
+    """The words of a `BatchKey`, by number."""
+
+    entity_type: int
+    content_type: int
+    status: int | None
+    trigger: int
+    policy: int | None
+
+
+class Interning:
+    """Looks up numbers and gives new ones, in a transaction of the caller's."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._words: dict[int, str] = {}
+        self._people: dict[int, Player] = {}
+        self._batches: dict[int, BatchKey] = {}
+        self._packs: dict[int, str] = {}
+
+    def words(self, connection: Connection, ids: Collection[int]) -> Mapping[int, str]:
+        """The words of these numbers."""
+        return _remember(self._words, ids, lambda missing: {
+            row.id: row.word for row in _by_id(connection, select(words), words.c.id, missing)
+        })  # fmt: skip
+
+    def players(self, connection: Connection, ids: Collection[int]) -> Mapping[int, Player]:
+        """The players of these numbers."""
+        return _remember(self._people, ids, lambda missing: {
+            row.id: Player(decode_id(row.ident) or None, row.name or None)
+            for row in _by_id(connection, select(players), players.c.id, missing)
+        })  # fmt: skip
+
+    def packs(self, connection: Connection, ids: Collection[int]) -> Mapping[int, str]:
+        """The keys of the packs of these numbers."""
+        return _remember(self._packs, ids, lambda missing: {
+            row.id: row.key for row in _by_id(connection, select(packs.c.id, packs.c.key), packs.c.id, missing)
+        })  # fmt: skip
+
+    def batches(self, connection: Connection, ids: Collection[int]) -> Mapping[int, BatchKey]:
+        """The batches of these numbers."""
+        return _remember(self._batches, ids, lambda missing: self._read_batches(connection, missing))
+
+    def _read_batches(self, connection: Connection, ids: Sequence[int]) -> dict[int, BatchKey]:
+        rows = _by_id(connection, select(batches), batches.c.id, ids)
+        tagged: dict[int, list[tuple[str, str]]] = {}
+        statement = select(batch_tags.c.batch_id, tags.c.key, tags.c.value).join(tags, tags.c.id == batch_tags.c.tag_id)
+        for row in _by_id(connection, statement, batch_tags.c.batch_id, ids):
+            tagged.setdefault(row.batch_id, []).append((row.key, row.value))
+        used = {getattr(row, name) for row in rows for name in _WORD_COLUMNS} - {None}
+        known = self.words(connection, used)
+        return {
+            row.id: BatchKey(
+                known[row.type_id],
+                known[row.content_type_id],
+                None if row.status_id is None else known[row.status_id],
+                Provenance(
+                    row.archived_at,
+                    ArchivalTrigger(known[row.trigger_id]),
+                    ArchivalPriority(row.priority),
+                    None if row.policy_id is None else known[row.policy_id],
+                    tuple(sorted(tagged.get(row.id, ()))),
+                ),
+            )
+            for row in rows
+        }
+
+    def find_words(self, connection: Connection, wanted: Collection[str]) -> dict[str, int]:
+        """The numbers of those of the words that have one."""
+        if not wanted:
+            return {}
+        return {row.word: row.id for row in connection.execute(select(words).where(words.c.word.in_(wanted)))}
+
+    def word_ids(self, connection: Connection, wanted: Collection[str]) -> dict[str, int]:
+        """The numbers of words, new ones where need be."""
+        found = self.find_words(connection, wanted)
+        new = [word for word in dict.fromkeys(wanted) if word not in found]
+        return found | self._number(connection, words, {word: (word,) for word in new})
+
+    def batch_words(self, connection: Connection, key: BatchKey) -> BatchWords:
+        """The numbers of a batch's words."""
+        sent = key.provenance
+        named = [key.entity_type, key.content_type, key.status, sent.trigger.value, sent.policy]
+        ids = self.word_ids(connection, [word for word in named if word is not None])
+        return BatchWords(
+            ids[key.entity_type],
+            ids[key.content_type],
+            None if key.status is None else ids[key.status],
+            ids[sent.trigger.value],
+            None if sent.policy is None else ids[sent.policy],
+        )
+
+    def find_tags(self, connection: Connection, wanted: Iterable[tuple[str, str]]) -> list[int]:
+        """The numbers of those of the tags that have one."""
+        pairs = list(wanted)
+        if not pairs:
+            return []
+        return list(connection.scalars(select(tags.c.id).where(tuple_(tags.c.key, tags.c.value).in_(pairs))))
+
+    def tag_ids(self, connection: Connection, wanted: Tags) -> list[int]:
+        """The numbers of tags, new ones where need be."""
+        if not wanted:
+            return []
+        rows = connection.execute(select(tags).where(tuple_(tags.c.key, tags.c.value).in_(wanted)))
+        found = {(row.key, row.value): row.id for row in rows}
+        new = {tag: tag for tag in wanted if tag not in found}
+        return sorted((found | self._number(connection, tags, new)).values())
+
+    def find_players(self, connection: Connection, wanted: str) -> list[int]:
+        """The numbers of all players of this name or id."""
+        found = or_(players.c.name == wanted, players.c.ident == encode_id(wanted))
+        return list(connection.scalars(select(players.c.id).where(found).order_by(players.c.id)))
+
+    def player_ids(self, connection: Connection, added: Iterable[ArchiveEntry]) -> dict[Player, int]:
+        """The numbers of all the players, and winners, of these entries, new ones where need be."""
+        wanted = {player for entry in added for player in entry.facts.players}
+        wanted |= {entry.facts.winner for entry in added if entry.facts.winner}
+        keys = {(encode_id(player.id or ""), player.name or ""): player for player in wanted}
+        ordered = sorted(keys)
+        found: dict[tuple[bytes, str], int] = {}
+        for start in range(0, len(ordered), _CHUNK):
+            chunk = ordered[start : start + _CHUNK]
+            # By the first column alone: an index serves it on both engines, and few players share an id.
+            named = [key for key in chunk if not key[0]]
+            idents = {key[0] for key in chunk if key[0]}
+            condition: ColumnElement[bool] = players.c.ident.in_(idents)
+            if named:
+                condition = or_(condition, (players.c.ident == b"") & players.c.name.in_([name for _, name in named]))
+            rows = connection.execute(select(players).where(condition))
+            found |= {(bytes(row.ident), row.name): row.id for row in rows}
+        new = {key: key for key in ordered if key not in found}
+        found |= self._number(connection, players, new)
+        return {player: found[key] for key, player in keys.items()}
+
+    def _number(self, connection: Connection, table: Table, rows: Mapping[K, tuple[object, ...]]) -> dict[K, int]:
+        """Insert rows under the next numbers; a key to each row in, its number out."""
+        if not rows:
+            return {}
+        first = (connection.scalar(select(func.max(table.c.id))) or 0) + 1
+        self._database.insert(connection, table, [(number, *row) for number, row in enumerate(rows.values(), first)])
+        return {key: number for number, key in enumerate(rows, first)}
+
+
+_WORD_COLUMNS = ("type_id", "content_type_id", "status_id", "trigger_id", "policy_id")
+
+
+def _remember(known: dict[int, V], ids: Collection[int], read: Callable[[list[int]], dict[int, V]]) -> Mapping[int, V]:
+    missing = [number for number in ids if number not in known]
+    if not missing:
+        return known
+    if len(known) + len(missing) > _REMEMBERED:
+        known.clear()
+        missing = list(ids)
+    known.update(read(missing))
+    return known
+
+
+def _by_id(
+    connection: Connection, statement: Select[tuple[object, ...]], column: Column[int], ids: Sequence[int]
+) -> list[Row[tuple[object, ...]]]:
+    found: list[Row[tuple[object, ...]]] = []
+    for start in range(0, len(ids), _CHUNK):
+        found += connection.execute(statement.where(column.in_(ids[start : start + _CHUNK]))).all()
+    return found

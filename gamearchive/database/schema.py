@@ -1,0 +1,179 @@
+"""The tables of the catalog.
+
+Built to stay small, for there is a row of `entries` for every archived game, and years of games: on SQLite about 150 bytes a
+game with four players, all indexes included. What makes it so:
+
+- What games archived together share is kept once, in their *batch*: entity type, content type, status, when, why, by which
+  policy, with which tags. A batch's games have consecutive ids, ``first_id`` to ``last_id``, so that a listing by any of
+  these is a walk over batches, and a range of rows in each.
+- ``entries.id`` counts up in the order of acceptance. It is the order of listings "by archived", and their cursor.
+  ``archived_at`` is taken before the pack is made and so may trail that order by a moment where several processes archive at
+  once; ``accepted_at`` is its running maximum, rises with the id, and turns a time range into a range of ids.
+- Words (types, statuses, triggers, policies) and players are interned. Ids that are UUIDs take 17 bytes (`model.encode_id`).
+- A game is found by 32 bits of its id's hash (`entity_keys`), and told from others by the id itself.
+- Who played is an inverted index, each engine's own: FTS5 on SQLite, GIN on PostgreSQL (`database.players`).
+- Instants are integers, microseconds since the epoch. They are indexed by the second: half the size, and the rest of the
+  order is settled within a second.
+
+Rows that belong together are written in one transaction by `Catalog` alone, which is what keeps the references true.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    literal_column,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+REVISION = "0001"
+"""The migration that makes these tables; a test holds the two together."""
+
+UNKNOWN_TIME = -(1 << 62)
+"""Stands for an unknown instant where rows are ordered: before all others."""
+
+UNKNOWN_SECOND = -(1 << 42)
+"""The same, in seconds."""
+
+_SECOND = f"coalesce({{}} / 1000000, {UNKNOWN_SECOND})"
+
+metadata = MetaData()
+_id = BigInteger().with_variant(Integer, "sqlite")
+
+words = Table(
+    "words",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("word", Text, nullable=False, unique=True),
+)
+
+players = Table(
+    "players",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ident", LargeBinary, nullable=False),  # the game's own id for the player, as model.encode_id has it; empty: none
+    Column("name", Text, nullable=False),  # empty: none
+    UniqueConstraint("ident", "name", name="uq_players"),
+    Index("ix_players_name", "name"),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    UniqueConstraint("key", "value", name="uq_tags"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", _id, primary_key=True, autoincrement=False),
+    Column("type_id", Integer, nullable=False, index=True),
+    Column("content_type_id", Integer, nullable=False),
+    Column("status_id", Integer, index=True),
+    Column("archived_at", BigInteger, nullable=False),
+    Column("accepted_at", BigInteger, nullable=False, index=True),
+    Column("trigger_id", Integer, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("policy_id", Integer),
+    Column("first_id", _id, nullable=False),
+    Column("last_id", _id, nullable=False),
+)
+
+batch_tags = Table(
+    "batch_tags",
+    metadata,
+    Column("tag_id", Integer, primary_key=True),
+    Column("batch_id", _id, primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+dictionaries = Table(
+    "dictionaries",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # as in the frames that need it
+    Column("type_id", Integer, nullable=False, index=True),
+    Column("checksum", LargeBinary, nullable=False),
+    Column("stored_bytes", Integer, nullable=False),  # of one of its two copies
+    Column("added", Integer, nullable=False),  # counts up: the highest of a type is the one in use
+)
+
+packs = Table(
+    "packs",
+    metadata,
+    Column("id", _id, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False, unique=True),
+    Column("stored_bytes", BigInteger, nullable=False),
+    Column("dictionary_id", BigInteger),
+    Column("first_id", _id, nullable=False),  # its entries lie between these, though not they alone
+    Column("last_id", _id, nullable=False),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("id", _id, primary_key=True, autoincrement=False),
+    Column("entity_key", LargeBinary, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("superseded", SmallInteger),  # 1: a later revision has taken its place; else null
+    Column("batch_id", _id, nullable=False),
+    Column("pack_id", _id, nullable=False),
+    Column("frame_offset", BigInteger, nullable=False),
+    Column("frame_bytes", BigInteger, nullable=False),
+    Column("record_offset", BigInteger, nullable=False),
+    Column("raw_bytes", BigInteger, nullable=False),
+    Column("stored_bytes", BigInteger),  # null: the frame is the record's alone
+    Column("checksum", LargeBinary, nullable=False),
+    Column("created_at", BigInteger),
+    Column("completed_at", BigInteger),
+    Column("winner_id", Integer),  # into players
+    Column("players", LargeBinary().with_variant(ARRAY(Integer), "postgresql")),  # in the order of the seats
+    Index("ix_entries_created", text(_SECOND.format("created_at"))),
+    Index("ix_entries_completed", text(_SECOND.format("completed_at"))),
+)
+
+entity_keys = Table(
+    "entity_keys",
+    metadata,
+    Column("hash", Integer, primary_key=True, autoincrement=False),
+    Column("entry_id", _id, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+damages = Table(
+    "damages",
+    metadata,
+    Column("entry_id", _id, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+)
+
+
+def second_of(column: Column[int | None]) -> ColumnElement[int]:
+    """The whole second of an instant, as the indexes on `entries` have it; an unknown one comes before all others."""
+    return literal_column(_SECOND.format(f"entries.{column.name}"), BigInteger)
+
+
+def instant_of(column: Column[int | None]) -> ColumnElement[int]:
+    """The instant itself; an unknown one comes before all others."""
+    return func.coalesce(column, literal_column(str(UNKNOWN_TIME), BigInteger))
+
+
+def entity_hash(entity_key: bytes) -> int:
+    """The 32 bits, signed, that a game is looked up by."""
+    return int.from_bytes(blake2b(entity_key, digest_size=4).digest(), "big", signed=True)

@@ -1,0 +1,149 @@
+"""The error tree: every failure that a caller or a user can meet.
+
+Each class carries a stable kebab-case ``code`` (shown to users, kept for scripts), the ``exit_code`` the command line ends
+with, and a ``hint``: the next thing to do. A message is a full sentence that names the thing concerned.
+
+| exit code | means                                                              |
+|-----------|--------------------------------------------------------------------|
+| 1         | failed                                                             |
+| 2         | wrong usage                                                        |
+| 3         | finished, with problems                                            |
+| 10        | no archive there                                                   |
+| 11        | locked, or leased by another process                               |
+| 12        | no such game                                                       |
+| 13        | exists already                                                     |
+| 14        | integrity: a checksum or a format is wrong                         |
+| 15        | storage or database unavailable                                    |
+| 16        | configuration                                                      |
+| 17        | the database needs an upgrade, or is newer than this program       |
+| 18        | refused                                                            |
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GameArchiveError(Exception):
+    """The root of all errors raised on purpose.
+
+    Args:
+        message: a full sentence with the facts, without a final full stop being required.
+        hint: what to do next; the class's own hint when omitted.
+    """
+
+    code: ClassVar[str] = "failed"
+    exit_code: ClassVar[int] = 1
+    default_hint: ClassVar[str] = "Run the command again with --verbose to see more."
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = self.default_hint if hint is None else hint
+
+
+class UsageError(GameArchiveError):
+    """A command or a call was put wrongly; nothing was done."""
+
+    code = "usage"
+    exit_code = 2
+    default_hint = "Run the command with --help to see what it takes."
+
+
+class SourceError(GameArchiveError):
+    """A source of games, or one record in it, cannot be archived; the rest goes on."""
+
+    code = "rejected"
+    exit_code = 3
+    default_hint = "Mend the source and run the same command again: what is archived already is skipped."
+
+
+class NoArchiveError(GameArchiveError):
+    """There is no archive where one was looked for."""
+
+    code = "no-archive"
+    exit_code = 10
+    default_hint = "Start one with `gamearchive archive FILE`, or name another place with --home."
+
+
+class LockedError(GameArchiveError):
+    """Another process holds what is needed."""
+
+    code = "locked"
+    exit_code = 11
+    default_hint = "Wait for the other process to end, then run the same command again."
+
+
+class NotFoundError(GameArchiveError):
+    """No game of that id is archived, or nothing lies at that location."""
+
+    code = "not-found"
+    exit_code = 12
+    default_hint = "List what is archived with `gamearchive query`."
+
+
+class ExistsError(GameArchiveError):
+    """Something is there already and would be written over."""
+
+    code = "exists"
+    exit_code = 13
+    default_hint = "Choose another place, or write over it with --force."
+
+
+class IntegrityError(GameArchiveError):
+    """Stored bytes are not what was stored: a checksum, a length or a format is wrong."""
+
+    code = "integrity"
+    exit_code = 14
+    default_hint = "Run `gamearchive verify --full` to see all that is damaged."
+
+
+class UnavailableError(GameArchiveError):
+    """A storage or a database cannot do its work now: unreachable, full, or refusing."""
+
+    code = "unavailable"
+    exit_code = 15
+    default_hint = "Mend the cause and run the same command again; nothing archived is lost."
+
+
+class StorageUnavailableError(UnavailableError):
+    """The storage of packs cannot be read or written."""
+
+    code = "storage-unavailable"
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """The database cannot be read or written."""
+
+    code = "database-unavailable"
+
+
+class ConfigurationError(GameArchiveError):
+    """A setting is unknown, absurd or contradicts another."""
+
+    code = "configuration"
+    exit_code = 16
+    default_hint = "Run `gamearchive config check` after mending it."
+
+
+class SchemaError(GameArchiveError):
+    """The database was made by a newer program, or is not an archive's at all."""
+
+    code = "schema"
+    exit_code = 17
+    default_hint = "Upgrade gamearchive, or name another database with --database."
+
+
+class RefusedError(GameArchiveError):
+    """A guard refused to act."""
+
+    code = "refused"
+    exit_code = 18
+    default_hint = "Add --yes if this is what you want."
+
+
+class UnsupportedError(GameArchiveError):
+    """A backend cannot do what was asked of it."""
+
+    code = "unsupported"
+    default_hint = "Use a backend that can: see the README on backends."

@@ -1,0 +1,236 @@
+"""The values that travel through the house: plain, frozen, without behaviour of their own.
+
+A *game* is known by its entity type and id (`EntityKey`). What a reader or a game server hands over is a `GameRecord`: the
+game's exact bytes and the `Facts` taken from them. What the archive keeps about it is an `ArchiveEntry`: the same facts, its
+revision, its `Provenance` (who sent it, why and when), and the `Place` where its bytes lie.
+
+Instants are microseconds since 1970-01-01T00:00:00Z (``int``), sizes are bytes, unknown is ``None``.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, IntEnum
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+
+from gamearchive.errors import IntegrityError, UsageError
+
+CHECKSUM_BYTES = 16
+MAX_ID_BYTES = 512
+JSON = "application/json"
+PGN = "application/vnd.chess-pgn"
+OPAQUE = "application/octet-stream"
+
+_TYPE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_LOCATION = re.compile(r"(?P<pack>[^#]+)#(?P<fo>\d{1,18})\+(?P<fb>\d{1,18}):(?P<ro>\d{1,18})\+(?P<rb>\d{1,18})")
+
+
+class ArchivalTrigger(Enum):
+    """Why a game was archived."""
+
+    GAME_COMPLETED = "game_completed"
+    TIME_BASED = "time_based"
+    MEMORY_PRESSURE = "memory_pressure"
+    MANUAL = "manual"
+    SHUTDOWN = "shutdown"
+
+
+class ArchivalPriority(IntEnum):
+    """How urgent archiving a game is; a higher number goes first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    CRITICAL = 3
+
+
+class EntityKey(NamedTuple):
+    """What a game is known by. The same id may stand for two games of different types."""
+
+    entity_type: str
+    entity_id: str
+
+
+class Player(msgspec.Struct, frozen=True, gc=False):
+    """One who took part: by the game's own id for them, by name, or both; never neither."""
+
+    id: str | None = None
+    name: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What listings show: the name where there is one, else the id."""
+        return self.name if self.name is not None else self.id or ""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the catalog knows of a game's content. ``players`` in the order of the seats."""
+
+    players: tuple[Player, ...] = ()
+    winner: Player | None = None
+    status: str | None = None
+    created_at: int | None = None
+    completed_at: int | None = None
+
+
+Tags = tuple[tuple[str, str], ...]
+"""Pairs of key and value, sorted by key, each key once."""
+
+
+class GameRecord(msgspec.Struct, frozen=True):
+    """A game on its way into the archive: its exact bytes, and what is known of it."""
+
+    entity_type: str
+    entity_id: str
+    payload: bytes
+    content_type: str
+    facts: Facts = Facts()
+    tags: Tags = ()
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """A record that could not be taken from its source, and why.
+
+    ``line`` counts from 1 and is the record's first line; None where lines mean nothing. ``raw`` is the record's bytes, cut
+    to at most 64 KiB.
+    """
+
+    source: str
+    line: int | None
+    reason: str
+    raw: bytes = b""
+
+
+class Provenance(msgspec.Struct, frozen=True):
+    """How games came into the archive: when, why, how urgently, by which policy (``name@version``), with which tags."""
+
+    archived_at: int
+    trigger: ArchivalTrigger = ArchivalTrigger.MANUAL
+    priority: ArchivalPriority = ArchivalPriority.NORMAL
+    policy: str | None = None
+    tags: Tags = ()
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a game's bytes lie: a frame of a pack, and a range of what the frame decompresses to.
+
+    A foreign backend, whose locations mean something to itself alone, has its location in ``pack`` and zero ``frame_bytes``.
+    """
+
+    pack: str
+    frame_offset: int = 0
+    frame_bytes: int = 0
+    record_offset: int = 0
+
+    def location(self, raw_bytes: int) -> str:
+        """The one-line form that backends give out: ``PACK#FRAME_OFFSET+FRAME_BYTES:RECORD_OFFSET+RAW_BYTES``."""
+        if not self.frame_bytes:
+            return self.pack
+        return f"{self.pack}#{self.frame_offset}+{self.frame_bytes}:{self.record_offset}+{raw_bytes}"
+
+
+def parse_location(location: str) -> tuple[Place, int]:
+    """Read a location back into its place and the record's length in bytes.
+
+    Raises:
+        IntegrityError: if it is not of that form.
+    """
+    match = _LOCATION.fullmatch(location)
+    if match is None:
+        raise IntegrityError(f"{location!r} is not the location of a game in a pack.")
+    numbers = [int(match[name]) for name in ("fo", "fb", "ro", "rb")]
+    return Place(match["pack"], numbers[0], numbers[1], numbers[2]), numbers[3]
+
+
+class ArchiveEntry(msgspec.Struct, frozen=True):
+    """All that the catalog holds of one revision of one archived game.
+
+    ``checksum`` is the BLAKE2b-128 of the payload, ``stored_bytes`` what it takes in its pack, ``superseded`` whether a later
+    revision has taken its place.
+    """
+
+    entity_type: str
+    entity_id: str
+    revision: int
+    content_type: str
+    facts: Facts
+    provenance: Provenance
+    raw_bytes: int
+    stored_bytes: int
+    checksum: bytes
+    place: Place
+    superseded: bool = False
+
+    @property
+    def key(self) -> EntityKey:
+        """What the game is known by."""
+        return EntityKey(self.entity_type, self.entity_id)
+
+    @property
+    def location(self) -> str:
+        """Where the backend finds it."""
+        return self.place.location(self.raw_bytes)
+
+
+def checksum(payload: bytes) -> bytes:
+    """The BLAKE2b-128 of a payload: how the archive knows that bytes are what they were."""
+    return blake2b(payload, digest_size=CHECKSUM_BYTES).digest()
+
+
+def is_text(content_type: str) -> bool:
+    """Whether records of this content type are text, which packs keep one after another with a newline between."""
+    return content_type in (JSON, PGN) or content_type.startswith("text/")
+
+
+def id_problem(entity_id: str) -> str | None:
+    """Why an id cannot be archived under, or None if it can: 1 to 512 bytes of UTF-8 without a NUL."""
+    try:
+        size = len(entity_id.encode())
+    except UnicodeEncodeError:
+        return "the id holds half a surrogate pair, which is no character"
+    if not size:
+        return "the id is empty"
+    if size > MAX_ID_BYTES:
+        return f"the id has {size} bytes, more than {MAX_ID_BYTES}"
+    return "the id holds a NUL character" if "\0" in entity_id else None
+
+
+def check_type(entity_type: str) -> str:
+    """Return an entity type's name as it is.
+
+    Raises:
+        UsageError: unless it is 1 to 64 lower-case letters, digits, ``_`` and ``-``, the first a letter or a digit.
+    """
+    if not _TYPE_NAME.fullmatch(entity_type):
+        raise UsageError(
+            f"The entity type {entity_type!r} is not a plain name.",
+            hint="Use 1 to 64 lower-case letters, digits, _ and -, such as `game` or `ranked-match`.",
+        )
+    return entity_type
+
+
+def encode_id(entity_id: str) -> bytes:
+    """An id as the bytes it is stored under: a canonical lower-case UUID takes 17 bytes instead of 36.
+
+    A UUID is a NUL and its 16 bytes; any other id is its UTF-8, which holds no NUL. Both are unambiguous.
+    """
+    if len(entity_id) == 36 and entity_id[8] == entity_id[13] == entity_id[18] == entity_id[23] == "-":
+        digits = entity_id.replace("-", "")
+        try:
+            packed = bytes.fromhex(digits)
+        except ValueError:
+            return entity_id.encode()
+        if packed.hex() == digits:
+            return b"\0" + packed
+    return entity_id.encode()
+
+
+def decode_id(stored: bytes) -> str:
+    """The id that `encode_id` made these bytes from."""
+    if stored[:1] != b"\0":
+        return stored.decode()
+    digits = stored[1:].hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

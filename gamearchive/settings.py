@@ -1,0 +1,285 @@
+"""Settings: where the archive lives and how it is kept, each value with where it came from.
+
+Lowest first: the default, ``gamearchive.toml``, the environment (``GAMEARCHIVE_<NAME>``), a flag. The file is the first that
+exists of: ``--config``, ``GAMEARCHIVE_CONFIG``, ``./gamearchive.toml``, ``$XDG_CONFIG_HOME/gamearchive/gamearchive.toml``; one
+that was named must exist. ``None`` is unset, and nothing else is: an empty flag is an error, not a wish for the default (a
+script's empty variable must not send games elsewhere). Only an empty environment variable counts as unset, as everywhere.
+
+| key                  | is                                                              | default                         |
+|----------------------|-----------------------------------------------------------------|---------------------------------|
+| home                 | the folder for all that is not placed elsewhere                 | ``$XDG_DATA_HOME/gamearchive``  |
+| database             | the catalog's URL                                               | ``sqlite:///<home>/gamearchive.db`` |
+| storage              | the packs' URL                                                  | ``file://<home>/packs``         |
+| max_record           | a game above this size is rejected                              | 64MB                            |
+| compression_level    | Zstandard's, 1 to 22                                            | 3                               |
+| types.<type>.facts.* | JSON pointers to id, players, winner, status, created_at, completed_at | the usual names          |
+
+The last have neither flag nor variable here: they are tables in the file. A key that nothing reads is an error that names
+the nearest one. This module is the only one that reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gamearchive.errors import ConfigurationError, UsageError
+from gamearchive.units import parse_size
+
+PREFIX = "GAMEARCHIVE_"
+FILE_NAME = "gamearchive.toml"
+KEYS = ("home", "database", "storage", "max_record", "compression_level")
+"""The settings that flags and environment variables may give, by their names in the file."""
+FACTS = ("id", "players", "winner", "status", "created_at", "completed_at")
+"""The facts whose places ``[types.<type>.facts]`` may say."""
+
+_DATABASES = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:")
+_LEVEL = re.compile(r"[1-9]|1[0-9]|2[0-2]")
+_POINTER = re.compile(r"(/([^~]|~[01])*)+")
+_PASSWORD = re.compile(r"(://[^:/?#@]*:)(?:[^/?#]*|[^@]*)@")
+_SECRET = re.compile(r"([?&][^=&]*(?:pass|secret|token|key|credential|signature)[^=&]*=)[^&#]*", re.IGNORECASE)
+
+
+def variable(name: str) -> str | None:
+    """The environment variable ``GAMEARCHIVE_<NAME>``; None where it is unset or empty."""
+    return os.environ.get(PREFIX + name.upper()) or None
+
+
+def colour_wanted() -> bool | None:
+    """What NO_COLOR and FORCE_COLOR ask for; None where neither is set."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
+
+
+def completing(program: str) -> bool:
+    """Whether a shell asks this program to complete a command line, rather than to run one."""
+    return bool(os.environ.get(f"_{program.upper()}_COMPLETE"))
+
+
+def mask(text: str) -> str:
+    """A URL without its secrets: its password, and those of its parameters that look like one."""
+    return _SECRET.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value as it was given, and where: ``default``, ``file PATH``, ``environment NAME`` or ``flag NAME``.
+
+    ``base`` is the folder that a relative path is relative to.
+    """
+
+    value: object
+    source: str
+    base: Path = Path()
+
+    def wrong(self, key: str, expected: str) -> ConfigurationError:
+        """The error that says this value is not what the key takes."""
+        shown = mask(self.value) if isinstance(self.value, str) else self.value
+        return ConfigurationError(f"The setting `{key}` ({self.source}) is {shown!r}, which is not {expected}.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, resolved.
+
+    ``facts`` are the JSON pointers by type and fact, only those that are set. ``file`` is the settings file that was read, if
+    any; ``sources`` has a source for every key.
+    """
+
+    home: Path
+    database: str
+    storage: str
+    max_record: int
+    compression_level: int
+    facts: Mapping[str, Mapping[str, str]]
+    file: Path | None
+    sources: Mapping[str, str]
+
+    def facts_of(self, entity_type: str) -> Mapping[str, str]:
+        """The JSON pointers set for a type, by fact: `FACTS` are the names, and one not set is absent."""
+        return self.facts.get(entity_type, {})
+
+    def shown(self) -> dict[str, str | int]:
+        """Every setting by its key in the file, fit to be shown: secrets masked."""
+        values: dict[str, str | int] = {
+            "home": str(self.home),
+            "database": mask(self.database),
+            "storage": mask(self.storage),
+            "max_record": self.max_record,
+            "compression_level": self.compression_level,
+        }
+        for entity_type, pointers in self.facts.items():
+            values |= {f"types.{entity_type}.facts.{fact}": pointer for fact, pointer in pointers.items()}
+        return values
+
+
+def load_settings(flags: Mapping[str, str | None] | None = None, config: str | None = None) -> Settings:
+    """Resolve all settings.
+
+    Args:
+        flags: what flags say, by `KEYS`; None where a flag was not given.
+        config: the settings file that ``--config`` names.
+
+    Raises:
+        ConfigurationError: if the file cannot be read or is no TOML, a key is unknown, or a value is not what its key takes.
+    """
+    given = _defaults()
+    file, table = _read_file(config)
+    if file is not None:
+        _refuse_unknown(table, (*KEYS, "types"), "", file)
+        given |= {key: Given(table[key], f"file {file}", file.parent) for key in KEYS if key in table}
+    for key in KEYS:
+        from_environment, flag = variable(key), (flags or {}).get(key)
+        if from_environment is not None:
+            given[key] = Given(from_environment, f"environment {PREFIX}{key.upper()}")
+        if flag is not None:
+            given[key] = Given(flag, f"flag --{key.replace('_', '-')}")
+    facts = {} if file is None else _facts(table.get("types", {}), file)
+    sources = {key: given[key].source if key in given else "default" for key in KEYS}
+    sources |= {f"types.{entity_type}.facts.{fact}": f"file {file}" for entity_type in facts for fact in facts[entity_type]}
+    home = _home(given.get("home"))
+    return Settings(
+        home=home,
+        database=_database(given["database"]) if "database" in given else _sqlite_url(home / "gamearchive.db"),
+        storage=_storage(given["storage"]) if "storage" in given else (home / "packs").as_uri(),
+        max_record=_size(given["max_record"], "max_record"),
+        compression_level=_level(given["compression_level"]),
+        facts=facts,
+        file=file,
+        sources=sources,
+    )
+
+
+def _defaults() -> dict[str, Given]:
+    """The defaults that stand by themselves; those of the places follow from the home."""
+    return {"max_record": Given("64MB", "default"), "compression_level": Given(3, "default")}
+
+
+def _read_file(config: str | None) -> tuple[Path | None, dict[str, object]]:
+    """The settings file that applies, and what it holds; nothing where there is none."""
+    named = config if config is not None else variable("config")
+    folder = _xdg("XDG_CONFIG_HOME", ".config")
+    candidates = [Path(FILE_NAME), *([folder / "gamearchive" / FILE_NAME] if folder else [])]
+    for path in [Path(named)] if named is not None else candidates:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise ConfigurationError(f"The settings file {path} cannot be read: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"The settings file {path} is not UTF-8.") from None
+        try:
+            return path.absolute(), tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"The settings file {path} is not TOML: {error}.") from None
+    if named is not None:
+        raise ConfigurationError(f"There is no settings file {named!r}.", hint="Name another with --config, or leave it out.")
+    return None, {}
+
+
+def _xdg(name: str, fallback: str) -> Path | None:
+    """A base folder of the XDG specification, which ignores relative ones; None for a user without a home."""
+    if (set_to := os.environ.get(name, "")) and Path(set_to).is_absolute():
+        return Path(set_to)
+    try:
+        return Path.home() / fallback
+    except RuntimeError:
+        return None
+
+
+def _refuse_unknown(table: Iterable[str], known: tuple[str, ...], prefix: str, file: Path) -> None:
+    for key in table:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
+            raise ConfigurationError(
+                f"`{prefix}{key}` in {file} is not a setting; the nearest is `{prefix}{nearest}`.",
+                hint=f"Known here: {', '.join(prefix + name for name in known)}.",
+            )
+
+
+def _facts(types: object, file: Path) -> dict[str, dict[str, str]]:
+    """The pointers of ``[types.<type>.facts]``, checked."""
+    from gamearchive.model import check_type
+
+    facts: dict[str, dict[str, str]] = {}
+    for entity_type, settings in _table(types, "types", file).items():
+        prefix = f"types.{entity_type}."
+        try:
+            check_type(entity_type)
+        except UsageError as error:
+            raise ConfigurationError(f"In {file}: {error.message}", hint=error.hint) from None
+        _refuse_unknown(_table(settings, prefix[:-1], file), ("facts",), prefix, file)
+        pointers = _table(_table(settings, prefix[:-1], file).get("facts", {}), f"{prefix}facts", file)
+        _refuse_unknown(pointers, FACTS, f"{prefix}facts.", file)
+        facts[entity_type] = {
+            fact: _pointer(Given(pointer, f"file {file}"), f"{prefix}facts.{fact}") for fact, pointer in pointers.items()
+        }
+    return facts
+
+
+def _table(value: object, key: str, file: Path) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise Given(value, f"file {file}").wrong(key, "a table")
+    return value
+
+
+def _home(given: Given | None) -> Path:
+    if given is None:
+        folder = _xdg("XDG_DATA_HOME", ".local/share")
+        if folder is None:
+            raise ConfigurationError("This user has no home folder to keep an archive in.", hint="Say where with --home DIR.")
+        return folder / "gamearchive"
+    if not isinstance(given.value, str) or not given.value or "\0" in given.value:
+        raise given.wrong("home", "a folder's path")
+    try:
+        return (given.base / Path(given.value).expanduser()).absolute()
+    except RuntimeError:
+        raise given.wrong("home", "a folder's path: nobody has that name, or no home") from None
+
+
+def _sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file. SQLAlchemy takes a path as it is, but for what begins a query and what quotes."""
+    return f"sqlite:///{path}".replace("%", "%25").replace("?", "%3F")
+
+
+def _database(given: Given) -> str:
+    if not isinstance(given.value, str) or not _DATABASES.match(given.value):
+        raise given.wrong("database", "a URL such as sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name")
+    return given.value
+
+
+def _storage(given: Given) -> str:
+    if not isinstance(given.value, str) or not _URL.match(given.value):
+        raise given.wrong("storage", "a URL such as file:///path/to/packs")
+    return given.value
+
+
+def _size(given: Given, key: str) -> int:
+    try:
+        size = parse_size(str(given.value)) if isinstance(given.value, str | int) and not isinstance(given.value, bool) else 0
+    except UsageError:
+        size = 0
+    if size < 1:
+        raise given.wrong(key, "a size above zero, such as 64MB")
+    return size
+
+
+def _level(given: Given) -> int:
+    level = _LEVEL.fullmatch(str(given.value))  # a boolean reads "True", and a fraction has its point: neither is a level
+    if level is None:
+        raise given.wrong("compression_level", "a whole number from 1 to 22")
+    return int(level[0])
+
+
+def _pointer(given: Given, key: str) -> str:
+    if not isinstance(given.value, str) or not _POINTER.fullmatch(given.value):
+        raise given.wrong(key, "a JSON pointer such as /meta/id or /players/*/name")
+    return given.value

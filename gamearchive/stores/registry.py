@@ -1,0 +1,72 @@
+"""From a URL to the store it means.
+
+``file:///absolute/path`` is a folder, ``memory:`` a store of this process alone. Other schemes come from packages installed
+beside this one, through the entry-point group ``gamearchive.stores``: its name is the scheme, its object a function from the
+whole URL to a `Store`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+from gamearchive.errors import ConfigurationError
+from gamearchive.stores.base import Store
+from gamearchive.stores.filesystem import FileSystemStore
+from gamearchive.stores.memory import MemoryStore
+
+ENTRY_POINT_GROUP = "gamearchive.stores"
+
+
+def store_from_url(url: str) -> Store:
+    """The store that a URL means. Nothing is made or connected to yet.
+
+    Raises:
+        ConfigurationError: if no store knows the scheme, or the URL is not of its form.
+    """
+    scheme, colon, _ = url.partition(":")
+    if not colon:
+        raise ConfigurationError("The storage is not a URL.", hint="A folder is written file:///absolute/path.")
+    builder = _BUILDERS.get(scheme) or _installed_builder(scheme)
+    if builder is None:
+        installed = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
+        known = ", ".join(sorted({*_BUILDERS, *installed}))
+        raise ConfigurationError(
+            f"No store knows the scheme {scheme!r} of the storage's URL.",
+            hint=f"Known schemes: {known}. Others come with the package that brings them.",
+        )
+    return builder(url)
+
+
+def _file_store(url: str) -> Store:
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not path.startswith("/") or parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"{url!r} does not name an absolute folder of this machine.",
+            hint="Write file:// and the absolute path: file:///var/lib/games; ? and # in it as %3F and %23.",
+        )
+    return FileSystemStore(path.lstrip("/") if sys.platform == "win32" else path)
+
+
+def _memory_store(url: str) -> Store:
+    if url != "memory:":
+        raise ConfigurationError(f"{url!r} says more than `memory:`, which has nothing to choose.")
+    return MemoryStore()
+
+
+def _installed_builder(scheme: str) -> Callable[[str], Store] | None:
+    for point in entry_points(group=ENTRY_POINT_GROUP, name=scheme):
+        try:
+            return cast("Callable[[str], Store]", point.load())
+        except ImportError as error:
+            raise ConfigurationError(
+                f"The store for {scheme!r} cannot be loaded: {error}.", hint="Install what the package that brings it needs."
+            ) from error
+    return None
+
+
+_BUILDERS: dict[str, Callable[[str], Store]] = {"file": _file_store, "memory": _memory_store}
