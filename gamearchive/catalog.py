@@ -29,7 +29,7 @@ from gamearchive.database.schema import (
     entries,
     packs,
 )
-from gamearchive.errors import GameArchiveError, UsageError
+from gamearchive.errors import GameArchiveError, NoArchiveError, UsageError
 from gamearchive.model import ArchiveEntry, EntityKey, Facts, Place, decode_id, encode_id
 from gamearchive.query import ACCEPTANCE_LAG, ArchiveQuery, Resolved, SortField, encode_cursor, select_count, select_page
 
@@ -91,6 +91,19 @@ class Total:
     stored_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What all revisions of all games take, raw and in their packs (indexes included), and what else there is."""
+
+    revisions: int
+    raw_bytes: int
+    stored_bytes: int
+    packs: int
+    dictionaries: int
+    dictionary_bytes: int
+    catalog_bytes: int
+
+
 class Catalog:
     """The catalog in a database.
 
@@ -103,9 +116,12 @@ class Catalog:
         self._names = Interning(database)
 
     def known(self, keys: Iterable[EntityKey]) -> dict[EntityKey, Known]:
-        """The latest revision of each of these games that is archived."""
-        with self.database.read() as connection:
-            return self._known(connection, keys)
+        """The latest revision of each of these games that is archived; none where there is no archive yet."""
+        try:
+            with self.database.read() as connection:
+                return self._known(connection, keys)
+        except NoArchiveError:
+            return {}
 
     def add(self, added: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow]) -> None:
         """Take entries whose packs lie on the backend, in one transaction.
@@ -177,19 +193,23 @@ class Catalog:
         instant = {SortField.COMPLETED: last.completed_at, SortField.CREATED: last.created_at}.get(query.order)
         return Page(found, encode_cursor(query.order, UNKNOWN_TIME if instant is None else instant, last.id))
 
-    def every(self, query: ArchiveQuery) -> Iterator[ArchiveEntry]:
-        """All that a query matches, up to its limit if that is not 0, read by the page in bounded memory."""
-        left = query.limit or -1
-        cursor = query.cursor
-        offset = query.offset
-        while left:
-            limit = CHUNK if left < 0 else min(CHUNK, left)
-            page = self.find(replace(query, limit=limit, cursor=cursor, offset=offset))
-            yield from page.entries
-            if page.next_cursor is None:
+    def pages(self, query: ArchiveQuery) -> Iterator[Page]:
+        """All that a query matches, page by page; its ``limit`` is the limit in all, 0 for none."""
+        left = query.limit
+        cursor, offset = query.cursor, query.offset
+        while True:
+            size = min(CHUNK, left) if query.limit else CHUNK
+            page = self.find(replace(query, limit=size, cursor=cursor, offset=offset))
+            yield page
+            left -= size
+            if page.next_cursor is None or (query.limit and not left):
                 return
             cursor, offset = page.next_cursor, 0
-            left -= limit if left > 0 else 0
+
+    def every(self, query: ArchiveQuery) -> Iterator[ArchiveEntry]:
+        """All that a query matches, one after another, in bounded memory; see `pages`."""
+        for page in self.pages(query):
+            yield from page.entries
 
     def count(self, query: ArchiveQuery) -> int:
         """How many games a query matches in all."""
@@ -220,6 +240,16 @@ class Catalog:
             words = self._names.words(connection, {row[0] for row in rows})
         found = [Total(words[row[0]], int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in rows]
         return sorted(found, key=lambda total: (total.entity_type, total.day))
+
+    def sizes(self) -> Sizes:
+        """What everything takes."""
+        with self.database.read() as connection:
+            games = connection.execute(select(func.count(), func.sum(entries.c.raw_bytes)).select_from(entries)).one()
+            kept = connection.execute(select(func.count(), func.sum(packs.c.stored_bytes)).select_from(packs)).one()
+            learnt = connection.execute(select(func.count(), func.sum(dictionaries.c.stored_bytes * 2))).one()
+            catalog_bytes = self.database.size(connection)
+        numbers = [int(value or 0) for value in (*games, kept[1], kept[0], *learnt)]
+        return Sizes(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], catalog_bytes)
 
     def packs(self) -> Iterator[PackRow]:
         """All packs, in the order of their keys, read by the page."""
@@ -260,14 +290,17 @@ class Catalog:
             words = self._names.words(connection, {row.type_id for row in rows})
         return [DictionaryRow(row.id, words[row.type_id], row.checksum, row.stored_bytes) for row in rows]
 
-    def mark_damaged(self, found: Mapping[EntityKey, tuple[int, str | None]]) -> None:
-        """Note of revisions that their bytes are lost, and why; None as the reason takes the note away."""
+    def mark_damaged(self, checked: Iterable[ArchiveEntry], lost: Mapping[ArchiveEntry, str]) -> None:
+        """Note which of the entries checked have lost their bytes, and why; of the others such a note is taken away."""
         with self.database.write() as connection:
-            for key, (revision, reason) in found.items():
-                entry_id = self._entry_id(connection, key, revision)
+            for entry in checked:
+                entry_id = self._entry_id(connection, entry.key, entry.revision)
+                noted = connection.scalar(select(damages.c.reason).where(damages.c.entry_id == entry_id))
+                if noted == lost.get(entry):
+                    continue
                 connection.execute(delete(damages).where(damages.c.entry_id == entry_id))
-                if reason is not None:
-                    connection.execute(insert(damages).values(entry_id=entry_id, reason=reason))
+                if entry in lost:
+                    connection.execute(insert(damages).values(entry_id=entry_id, reason=lost[entry]))
 
     def damage(self, entry: ArchiveEntry) -> str | None:
         """Why a revision's bytes are lost; None where nothing is known of any loss."""

@@ -216,7 +216,7 @@ def _parse_leniently(text: str) -> dict[str, object]:
     except RecursionError:
         raise SourceError("the record is nested too deeply to be read") from None
     except json.JSONDecodeError as error:
-        raise SourceError(f"the record is not valid JSON: {error.msg} at character {error.pos}") from None
+        raise SourceError(f"the record is not valid JSON: {error.msg} (character {error.pos})") from None
     if not isinstance(document, dict):
         raise SourceError("the record is no JSON object")
     return document
@@ -386,9 +386,11 @@ def _game_id(value: object) -> str | None:
 
 
 def _text_or_number(value: object) -> str | None:
+    if isinstance(value, str):
+        return clean_text(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if value.bit_length() <= 1024 else None
-    return clean_text(value)
+    return None
 
 
 def _status(value: object) -> str | None:

@@ -78,24 +78,25 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
         raise StorageUnavailableError(f"Cannot {action} {path}: {reason[:1].lower()}{reason[1:]}.", hint=hint) from error
 
 
-def put(path: Path, data: bytes | Iterable[bytes], *, overwrite: bool) -> None:
+def put(path: Path, data: bytes | Iterable[bytes], *, overwrite: bool, scratch: Path | None = None) -> None:
     """Write a whole file, atomically and durably, with the permissions that the umask leaves.
 
     Args:
         path: where it is to appear; folders that are missing are made.
         data: its bytes, or chunks of them.
         overwrite: whether to replace a file that is there.
+        scratch: the folder to write it in before it appears, on the same disk; the one it is to be in when omitted.
 
     Raises:
         ExistsError: if something is there and ``overwrite`` is false.
         StorageUnavailableError: if it cannot be written; nothing has appeared then.
     """
-    with atomic_writer(path, overwrite=overwrite) as stream:
+    with atomic_writer(path, overwrite=overwrite, scratch=scratch) as stream:
         stream.writelines((data,) if isinstance(data, bytes) else data)
 
 
 @contextmanager
-def atomic_writer(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, *, overwrite: bool, scratch: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file that appears, atomically and durably, when the block ends well, and never if it does not.
 
     The stream must be left open by the block. Arguments and errors are those of `put`.
@@ -104,7 +105,8 @@ def atomic_writer(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
         if not overwrite and os.path.lexists(path):
             raise _exists(path)
         make_folder(path.parent)
-        temporary = _new_temporary(path)
+        make_folder(scratch or path.parent)
+        temporary = _new_temporary(path, scratch or path.parent)
     try:
         stream = io.BufferedWriter(temporary, _BUFFER_BYTES)
         yield stream
@@ -122,8 +124,8 @@ def atomic_writer(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
 class _Temporary(io.FileIO):
     """A new file under a temporary name, whose errors name the file it is to become."""
 
-    def __init__(self, target: Path) -> None:
-        self.path = target.with_name(TEMPORARY_PREFIX + os.urandom(8).hex())
+    def __init__(self, target: Path, folder: Path) -> None:
+        self.path = folder / (TEMPORARY_PREFIX + os.urandom(8).hex())
         self._target = target
         super().__init__(self.path, "x")
 
@@ -138,9 +140,9 @@ class _Temporary(io.FileIO):
             self.path.unlink(missing_ok=True)
 
 
-def _new_temporary(target: Path) -> _Temporary:
+def _new_temporary(target: Path, folder: Path) -> _Temporary:
     while True:
-        temporary = _Temporary(target)
+        temporary = _Temporary(target, folder)
         try:
             # A sweeper may have come between the creation and the lock, and taken the file for a dead process's.
             if _try_lock(temporary.fileno()) and os.fstat(temporary.fileno()).st_nlink:
@@ -222,6 +224,17 @@ def sync(path: Path) -> None:
         with path.open("rb+" if sys.platform == "win32" else "rb") as file:  # Windows syncs only what it may write
             os.fsync(file.fileno())
         sync_folder(path.parent)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Give a file that is there, and durable, another's name in the same folder, durably.
+
+    Raises:
+        StorageUnavailableError: if it cannot be renamed.
+    """
+    with storage_errors("rename", source):
+        source.replace(target)
+        sync_folder(target.parent)
 
 
 def remove(path: Path) -> bool:

@@ -74,6 +74,14 @@ def test_permissions_are_what_the_umask_leaves(tmp_path: Path, umask: int, mode:
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
 
 
+def test_what_exists_is_seen_before_the_work_is_done(tmp_path: Path):
+    (tmp_path / "a").write_bytes(b"first")
+    chunks = iter([b"much", b"work"])
+    with pytest.raises(ExistsError):
+        files.put(tmp_path / "a", chunks, overwrite=False)
+    assert next(chunks) == b"much"
+
+
 def overtaken(path: Path) -> Iterator[bytes]:
     """Chunks for a file that another writes while they are written."""
     yield b"slow"
@@ -151,7 +159,9 @@ def small_disk(folder: Path) -> Iterator[Path]:
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 def test_a_full_disk(tmp_path: Path):
     with small_disk(tmp_path / "disk") as disk:
-        files.put(disk / "ballast", bytes(200_000), overwrite=False)
+        with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
+            while ballast.write(bytes(4096)):
+                pass
         with pytest.raises(StorageUnavailableError, match=rf"Cannot write {disk}/a: no space left on device\.") as caught:
             files.put(disk / "a", bytes(100_000), overwrite=False)
         assert "Free some space" in caught.value.hint

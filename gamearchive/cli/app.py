@@ -16,14 +16,14 @@ import typer
 from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import EXIT_CODES, command_group
 from gamearchive.cli.options import GlobalOptions
-from gamearchive.cli.output import ClosedPipeError, abandon_output
+from gamearchive.cli.output import ClosedPipeError, unwritable
 from gamearchive.cli.signals import ending
 from gamearchive.clock import SystemClock
 from gamearchive.errors import GameArchiveError, UsageError
 from gamearchive.settings import completing
 
 PROGRAM = "gamearchive"
-COMMANDS = ("config",)
+COMMANDS = ("archive", "query", "show", "restore", "stats", "verify", "rebuild", "config")
 """The modules of `gamearchive.cli.commands`, in the order of the help."""
 
 _CLOSED_PIPE, _INTERRUPTED = 141, 130  # as the shell reports SIGPIPE and SIGINT
@@ -62,27 +62,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ending():
         try:
             code = _run(context, arguments)
-            context.output.flush()
         except ClosedPipeError:
-            abandon_output()
-            return _CLOSED_PIPE
+            code = _CLOSED_PIPE
         except GameArchiveError as error:
             context.output.error(error)
-            abandon_output()
-            return error.exit_code
+            code = error.exit_code
     return code if context.stopped_by is None else 128 + context.stopped_by
 
 
 def _run(context: Context, arguments: Sequence[str]) -> int:
-    """Run a command line, errors of the project left to the caller."""
+    """Run a command line to its exit code, errors of the project left to the caller."""
     try:
         context.configure(GlobalOptions.from_environment())
         result = make_app()(arguments, prog_name=PROGRAM, standalone_mode=False, obj=context)
     except typer.TyperException as error:
         command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
         raise UsageError(error.format_message(), hint=f"Run `{command} --help` to see what it takes.") from None
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
+        return 1
+    except KeyboardInterrupt:
         return _INTERRUPTED
+    except OSError as error:
+        if context.running:
+            raise
+        raise unwritable(error) from None  # Typer itself, printing a help text
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        context.output.flush()
     return result if isinstance(result, int) else 0

@@ -7,14 +7,18 @@ at once. Either way the process ends with 130 or 143.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import TypeVar
+
+import typer
 
 from gamearchive.cli.options import GlobalOptions
 from gamearchive.cli.output import Output, make_output, talk_at_once
 from gamearchive.cli.signals import finishing
 from gamearchive.clock import Clock
+from gamearchive.errors import RefusedError
 from gamearchive.settings import KEYS, Settings, load_settings
 
 T = TypeVar("T")
@@ -29,6 +33,7 @@ class Context:
     Attributes:
         options: the global options as known so far.
         output: where results and talk go; the only way to the standard streams.
+        running: whether the command line was understood and its command begun.
         stopping: set once the process was asked to stop.
         stopped_by: the signal that asked, if any.
     """
@@ -37,6 +42,7 @@ class Context:
         self.clock = clock
         self.options = GlobalOptions()
         self.output: Output = make_output(clock)
+        self.running = False
         self.stopping = threading.Event()
         self.stopped_by: int | None = None
         self._flags: dict[str, str | None] = {}
@@ -84,6 +90,22 @@ class Context:
             return asyncio.run(work)
         with finishing(self._stop):
             return asyncio.run(work)
+
+    def confirm(self, question: str, *, flag: str) -> None:
+        """Ask before something is written over or deleted.
+
+        Args:
+            question: what would be done.
+            flag: what says yes on the command line.
+
+        Raises:
+            RefusedError: if there is nobody to ask.
+            typer.Abort: if the answer is no.
+        """
+        if self.options.json or not sys.stdin.isatty():
+            raise RefusedError(f"{question.rstrip('?')}: this needs a yes.", hint=f"Add {flag} if this is what you want.")
+        if not typer.confirm(question, err=True):
+            raise typer.Abort
 
     def _stop(self, signal_number: int) -> None:
         self.stopped_by = signal_number

@@ -79,7 +79,7 @@ def command_group(
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     if name is not None:
-        app.callback()(_with_global_options(lambda _context: None, []))
+        app.callback()(_with_global_options(_noun, []))
     return app
 
 
@@ -103,6 +103,10 @@ def command(
     return declare
 
 
+def _noun(_context: Context) -> None:
+    """What a noun does before its sub-command: take in the global options, no more."""
+
+
 def _with_global_options(function: CommandFunction, own: list[inspect.Parameter]) -> CommandFunction:
     """The function as Typer calls it: with the global options beside its own, which it leaves to the `Context`."""
     names = [field.name for field in fields(GlobalOptions)]
@@ -112,6 +116,7 @@ def _with_global_options(function: CommandFunction, own: list[inspect.Parameter]
         if not isinstance(context, Context):
             raise TypeError("a command is run by gamearchive.cli.app.main, which makes its context")
         context.configure(GlobalOptions(**{name: values.pop(name) for name in names}))
+        context.running = function is not _noun
         return function(context, **values)
 
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -66,7 +66,7 @@ def _show_version(context: typer.Context, asked: bool) -> None:
 class GlobalOptions:
     """What can be said before or after any command. The fields' order is that of the help."""
 
-    home: Annotated[str | None, option("--home", metavar="DIR", help="The archive's folder.", read_variable=False)] = None
+    home: Annotated[str | None, option("--home", metavar="DIR", help="The folder of the archive.", read_variable=False)] = None
     config: Annotated[str | None, option("--config", metavar="FILE", help="The settings file.", read_variable=False)] = None
     database: Annotated[str | None, option("--database", metavar="URL", help="Where the catalog is.", read_variable=False)] = (
         None

@@ -21,6 +21,8 @@ show, and one of two printers decides how:
         report(done, fraction)
 """
 
+# ruff: noqa: ARG002 - each printer is also given what only the other one shows
+
 from __future__ import annotations
 
 import csv
@@ -51,6 +53,7 @@ PATIENCE_SECONDS = 1.0
 """What is over within this time shows no progress; JSON has at most one line of it in as long."""
 _TABLE_ROWS = 500
 """Rows that a terminal's table is measured by and printed with, so that a listing of any length fits the memory."""
+_WRITABLE = "Send it to a place that can take it."
 
 
 class ClosedPipeError(Exception):
@@ -85,6 +88,10 @@ class Output(ABC):
             identity: the key of what ``--quiet`` and `Layout.IDS` leave.
             layout: how people get it.
         """
+
+    @abstractmethod
+    def item(self, data: Row) -> None:
+        """One result that only programs are told of, one by one; people get the summary."""
 
     @abstractmethod
     def progress(self, title: str, *, unit: str) -> AbstractContextManager[Report]:
@@ -145,7 +152,10 @@ class JSONOutput(Output):
 
     @contextmanager
     def listing(self, columns: Sequence[Column], *, identity: str, layout: Layout = Layout.AUTO) -> Iterator[Add]:
-        yield lambda row: self._line("item", row)
+        yield self.item
+
+    def item(self, data: Row) -> None:
+        self._line("item", data)
 
     @contextmanager
     def progress(self, title: str, *, unit: str) -> Iterator[Report]:
@@ -232,6 +242,9 @@ class TextOutput(Output):
                 if waiting:
                     self._draw(Table(columns, waiting))
 
+    def item(self, data: Row) -> None:
+        pass
+
     @contextmanager
     def progress(self, title: str, *, unit: str) -> Iterator[Report]:
         if self._quiet or not _is_terminal(sys.stderr):
@@ -271,7 +284,7 @@ class TextOutput(Output):
         if label and self._is_styled(sys.stderr):
             from rich.text import Text
 
-            label = _drawn(self._console(sys.stderr), Text(label, style, end=""))
+            label = _drawn(self._console(sys.stderr), Text(label, style), end="")
         _talk(f"{label}{visible(sentence)}\n")
 
     def _is_styled(self, stream: TextIO | None) -> bool:
@@ -282,7 +295,13 @@ class TextOutput(Output):
         from rich.console import Console
 
         return Console(
-            file=stream, force_terminal=True, no_color=self._colour is False, markup=False, emoji=False, highlight=False
+            file=stream,
+            force_terminal=True,
+            color_system=None if self._colour is False else "auto",  # None: no codes at all, not bold either
+            no_color=False,
+            markup=False,
+            emoji=False,
+            highlight=False,
         )
 
     def _draw(self, part: Part) -> None:
@@ -308,25 +327,27 @@ def show_cursor() -> None:
         talk_at_once("\x1b[?25h\n")
 
 
-def abandon_output() -> None:
-    """Let go of what standard output still holds: Python would try to write it once more, and complain, on its way out."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+def unwritable(error: OSError) -> Exception:
+    """What to raise after a write to standard output failed.
+
+    What the stream still holds is let go: Python would try to write it once more, and complain, on its way out.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    if isinstance(error, BrokenPipeError):
+        return ClosedPipeError()
+    return GameArchiveError(f"Standard output cannot be written: {error.strerror}.", hint=_WRITABLE)
 
 
 @contextmanager
 def _standard_output() -> Iterator[TextIO]:
-    hint = "Send it to a place that can take it."
     if sys.stdout is None:
-        raise GameArchiveError("Standard output is closed.", hint=hint)
+        raise GameArchiveError("Standard output is closed.", hint=_WRITABLE)
     try:
         yield sys.stdout
-    except BrokenPipeError:
-        raise ClosedPipeError from None
     except OSError as error:
-        raise GameArchiveError(f"Standard output cannot be written: {error.strerror}.", hint=hint) from None
+        raise unwritable(error) from None
 
 
 def _write(text: str) -> None:
@@ -351,10 +372,10 @@ def _csv_line(cells: Sequence[str]) -> str:
     return line.getvalue()
 
 
-def _drawn(console: Console, drawing: RenderableType) -> str:
+def _drawn(console: Console, drawing: RenderableType, end: str = "\n") -> str:
     """A drawing as text. Rich would end the process itself if it wrote and the reader had gone."""
     with console.capture() as capture:
-        console.print(drawing)
+        console.print(drawing, end=end)
     return capture.get()
 
 

@@ -176,6 +176,41 @@ class Database:
                 connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
         self.check()
 
+    @contextmanager
+    def anew(self) -> Iterator[Database]:
+        """An empty database that takes this one's place when the block ends well.
+
+        On SQLite it is another file until then. On PostgreSQL its tables are emptied first, in one transaction.
+        """
+        if self.path is None:
+            with self._transaction("IMMEDIATE") as connection:
+                if inspect(connection).has_table("entries"):
+                    connection.execute(text("DROP TABLE alembic_version"))
+                    metadata.drop_all(connection)
+            self._checked = False
+            self.create()
+            yield self
+            return
+        from gamearchive import files
+
+        path = self.path.with_name(self.path.name + ".anew")
+        for stale in _sqlite_files(path):
+            files.remove(stale)
+        fresh = Database(self.url.set(database=str(path)).render_as_string(hide_password=False))
+        fresh.create()
+        try:
+            yield fresh
+            with fresh.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            fresh.close()
+        self.close()
+        # The journal of the old file must go before the new file takes its name, or it would be played into that one.
+        for stale in _sqlite_files(self.path)[1:]:
+            files.remove(stale)
+        files.replace(path, self.path)
+        self._checked = False
+
     def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert many rows at the driver's own speed; values stand in the order of the table's columns."""
         if not rows:
@@ -213,6 +248,13 @@ class Database:
             finally:
                 connection.execute(text(f"SELECT pg_advisory_unlock{suffix}(:lock)"), {"lock": _HOLD})
 
+    def size(self, connection: Connection) -> int:
+        """What the database takes, in bytes."""
+        if self.path is not None:
+            pages, page = (connection.execute(text(f"PRAGMA {name}")).scalar() or 0 for name in ("page_count", "page_size"))
+            return int(pages * page)
+        return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar() or 0)
+
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
@@ -239,6 +281,11 @@ def _translate(error: exc.DBAPIError, name: str) -> Exception:
     if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError) or error.connection_invalidated:
         return DatabaseUnavailableError(f"The database {name} cannot do its work: {said}.")
     return error
+
+
+def _sqlite_files(path: Path) -> list[Path]:
+    """A database of SQLite: the file and its journals."""
+    return [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:

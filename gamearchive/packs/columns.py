@@ -21,17 +21,24 @@ MAX_TEXTS = 1 << 20
 Texts = Annotated[list[str], msgspec.Meta(max_length=MAX_TEXTS)]
 """A list of texts, of a length that no reader need fear."""
 
-_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-_LARGEST_INSTANT = 1 << 61
+_CODES = {1: "B", 2: "H", 4: "I", 8: "q"}
+_LARGEST_NUMBER = (1 << 63) - 1  # what a database takes, too
+_LARGEST_INSTANT = 1 << 60
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UUID_BYTES = 16
 _ABSENT, _AS_UUID, _AS_TEXT = range(3)
 
 
 def pack_numbers(values: Sequence[int]) -> bytes:
-    """Write integers from 0 to 2^64 - 1 as a column."""
+    """Write integers from 0 to 2^63 - 1 as a column.
+
+    Raises:
+        ValueError: if one is out of this range.
+    """
     largest = max(values, default=0)
-    width = next((width for width in _CODES if largest >> 8 * width == 0), 8)
+    if largest > _LARGEST_NUMBER or min(values, default=0) < 0:
+        raise ValueError("a number is out of all range")
+    width = next(width for width in _CODES if largest >> 8 * width == 0)
     rows = struct.pack(f"<{len(values)}{_CODES[width]}", *values)
     return b"".join(rows[place::width] for place in range(width))
 
@@ -40,7 +47,7 @@ def unpack_numbers(column: bytes, count: int) -> tuple[int, ...]:
     """Read a column of so many integers.
 
     Raises:
-        ValueError: if it does not hold so many.
+        ValueError: if it does not hold so many, or one is out of range.
     """
     width, rest = divmod(len(column), count) if count else (1, len(column))
     if rest or width not in _CODES:
@@ -48,11 +55,14 @@ def unpack_numbers(column: bytes, count: int) -> tuple[int, ...]:
     rows = bytearray(len(column))
     for place in range(width):
         rows[place::width] = column[place * count : (place + 1) * count]
-    return struct.unpack(f"<{count}{_CODES[width]}", rows)
+    values = struct.unpack(f"<{count}{_CODES[width]}", rows)
+    if min(values, default=0) < 0:
+        raise ValueError("a number is out of all range")
+    return values
 
 
 def pack_instants(values: Iterable[int | None]) -> bytes:
-    """Write instants, or any integers from -2^61 to 2^61, as a column.
+    """Write instants, or any integers from -2^60 to 2^60, as a column.
 
     Each is written as its difference ``d`` to the last known one before it, as ``2 d + 1``, or ``-2 d`` if negative; 0 is None.
     """

@@ -22,7 +22,8 @@ frame uses no dictionary. Where records lie follows from their lengths, as they 
 the end of the file it finds the seek table, there the length of the index, and in that everything else.
 
 **Name.** ``<type>/<yyyy>/<mm>/<dd>/<BLAKE2b-128 of all bytes>.zst``, the date being the UTC day on which its newest record was
-archived. Writing a pack twice is harmless, and its name proves it. A pack is never changed.
+archived. A pack is never changed, and writing it twice is harmless. The name proves it to the last bit: a few bits of a
+Zstandard frame mean nothing to a decompressor, and if one of them flips, all records come out right and only the name shows it.
 
 **Limits.** 1 to 65,536 records, all of one entity type; a frame's content below 1 GiB; an index below 32 MiB, decompressed.
 

@@ -31,7 +31,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import ClassVar
-from uuid import UUID
 
 import msgspec
 
@@ -119,7 +118,7 @@ class Reader(ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     """The ends of file names, in lower case, that promise this format."""
 
-    def sniff(self, head: bytes) -> bool:
+    def sniff(self, head: bytes) -> bool:  # noqa: ARG002 - for those that look
         """Whether a source that begins with these bytes, up to 64 KiB, looks like this format."""
         return False
 
@@ -137,7 +136,8 @@ def derived_id(payload: bytes) -> str:
     digest = bytearray(blake2b(payload.strip(_AROUND), digest_size=16).digest())
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
-    return str(UUID(bytes=bytes(digest)))
+    digits = digest.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def utf16_problem(head: bytes) -> str | None:

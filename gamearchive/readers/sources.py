@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -88,7 +87,7 @@ def _read_file(path: Path, name: str, reader: Reader | None, options: ReadOption
 
 def _read_stdin(reader: Reader | None, options: ReadOptions) -> Iterator[GameRecord | Rejection]:
     try:
-        with open(0, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor has no path
+        with open(0, "rb", closefd=False) as file:
             yield from _read(file, STDIN, None, reader, options)
     except OSError as error:
         yield Rejection(STDIN, None, _reason(error))

@@ -39,6 +39,7 @@ class ByteStream:
     def __init__(self, pieces: Iterator[bytes], consumed: Callable[[], int] | None = None) -> None:
         self._pieces = pieces
         self._ahead = b""
+        self._at = 0  # up to where what is ahead has been taken
         self._failure: SourceError | OSError | None = None
         self._consumed = consumed
         self._delivered = 0
@@ -52,27 +53,31 @@ class ByteStream:
             SourceError: once the bytes before the damage are given, if the source is damaged.
             OSError: if the source cannot be read.
         """
-        self.peek(size)
-        if not self._ahead and self._failure is not None:
+        if self._at == len(self._ahead):
+            self.peek(size)
+        taken = self._ahead[self._at : self._at + size]
+        if not taken and self._failure is not None:
             raise self._failure
-        taken, self._ahead = self._ahead[:size], self._ahead[size:]
+        self._at += len(taken)
         self._delivered += len(taken)
         self.line += taken.count(b"\n")
         return taken
 
     def peek(self, size: int) -> bytes:
         """The next bytes without taking them: at least ``size`` of them, unless the end or damage comes first."""
-        if len(self._ahead) < size and self._failure is None:
-            pieces = [self._ahead]
-            missing = size - len(self._ahead)
+        ahead = self._ahead[self._at :]
+        if len(ahead) < size and self._failure is None:
+            pieces = [ahead]
+            missing = size - len(ahead)
             try:
                 while missing > 0 and (piece := next(self._pieces, None)) is not None:
                     pieces.append(piece)
                     missing -= len(piece)
             except (SourceError, OSError) as failure:
                 self._failure = failure
-            self._ahead = b"".join(pieces)
-        return self._ahead
+            ahead = b"".join(pieces)
+        self._ahead, self._at = ahead, 0
+        return ahead
 
     def read_whole(self, limit: int) -> bytes:
         """All that is left, as one record.
@@ -97,6 +102,7 @@ class ByteStream:
             SourceError: if the source is damaged, or a bomb.
             OSError: if the source cannot be read.
         """
+
         def bounded(line: bytes, end: bytes = b"\n") -> bytes:
             return line + end if len(line) <= limit else line[: limit + 1]
 
@@ -129,7 +135,9 @@ class ByteStream:
             SourceError: if it has given more than `BOMB_RATIO` times its own bytes.
         """
         if self._consumed is not None and self._delivered > BOMB_RATIO * self._consumed():
-            raise SourceError(f"the source decompresses to more than {BOMB_RATIO} times its size, within one record over the limit")
+            raise SourceError(
+                f"the source decompresses to more than {BOMB_RATIO} times its size, within one record over the limit"
+            )
 
 
 class _Decoder(Protocol):

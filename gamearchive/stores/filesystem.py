@@ -4,7 +4,8 @@ Nothing is read or written outside the root: a key cannot name it (`check_key`),
 followed, neither by a key nor by a listing; the root itself may be one. (Who can change the folder while a call is under way
 could still lead that call elsewhere, as they could change the objects.)
 
-The root is made by the first `put`, never by a reader. Folders stay when their last object goes. A listing holds one folder
+The root is made by the first `put`, never by a reader. Objects are written in its folder ``.tmp``, which no key can name, and
+appear from there whole. Folders stay when their last object goes. A listing holds one folder
 a level in memory.
 """
 
@@ -29,6 +30,7 @@ class FileSystemStore(Store):
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root).resolve()
+        self._scratch = self._root / ".tmp"
         self._settled: set[Path] = set()
 
     @property
@@ -41,7 +43,7 @@ class FileSystemStore(Store):
         if self._holds(key, data):
             files.sync(path)  # who wrote it may have died between the rename and the sync
         else:
-            files.put(path, data, overwrite=True)
+            files.put(path, data, overwrite=True, scratch=self._scratch)
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         return files.read_range(self._path(key), offset, length)
@@ -62,7 +64,7 @@ class FileSystemStore(Store):
         return self._walk(self._root, "", prefix)
 
     def sweep(self) -> int:
-        return sum(files.sweep(Path(folder)) for folder, _, _ in os.walk(self._root))
+        return files.sweep(self._scratch)
 
     def _path(self, key: str) -> Path:
         """Where an object lies, or would.

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 from gamearchive.errors import ConfigurationError
 from gamearchive.stores.base import Store
 from gamearchive.stores.filesystem import FileSystemStore
 from gamearchive.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 ENTRY_POINT_GROUP = "gamearchive.stores"
 
@@ -32,8 +34,7 @@ def store_from_url(url: str) -> Store:
         raise ConfigurationError("The storage is not a URL.", hint="A folder is written file:///absolute/path.")
     builder = _BUILDERS.get(scheme) or _installed_builder(scheme)
     if builder is None:
-        installed = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
-        known = ", ".join(sorted({*_BUILDERS, *installed}))
+        known = ", ".join(sorted({*_BUILDERS, *(point.name for point in _installed())}))
         raise ConfigurationError(
             f"No store knows the scheme {scheme!r} of the storage's URL.",
             hint=f"Known schemes: {known}. Others come with the package that brings them.",
@@ -58,8 +59,14 @@ def _memory_store(url: str) -> Store:
     return MemoryStore()
 
 
+def _installed() -> EntryPoints:
+    from importlib.metadata import entry_points  # takes longer to import than all the rest of this package
+
+    return entry_points(group=ENTRY_POINT_GROUP)
+
+
 def _installed_builder(scheme: str) -> Callable[[str], Store] | None:
-    for point in entry_points(group=ENTRY_POINT_GROUP, name=scheme):
+    for point in _installed().select(name=scheme):
         try:
             return cast("Callable[[str], Store]", point.load())
         except ImportError as error:

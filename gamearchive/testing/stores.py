@@ -38,7 +38,7 @@ ALL_BYTES = bytes(range(256)) * 64
 
 NO_KEYS = (
     "", "/", "/etc/passwd", "..", "../a", "a/../b", "a/..", ".", "./a", "a/.", "a//b", "a/", ".tmp-0123456789abcdef",
-    "a/.hidden", "a b", "a\\b", "a\0b", "a\n", "C:a", "é", "a" * (MAX_KEY_BYTES + 1),
+    "a/.hidden", "a b", "a\\b", "a\0b", "a\n", "C:a", "é", "a" * 256, "/".join(["k" * 204] * 5) + "k",
 )  # fmt: skip
 
 

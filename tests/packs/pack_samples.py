@@ -8,7 +8,18 @@ import uuid
 from collections.abc import Sequence
 from functools import cache
 
-from gamearchive.model import JSON, OPAQUE, ArchivalPriority, ArchivalTrigger, ArchiveEntry, Facts, Place, Player, Provenance, checksum
+from gamearchive.model import (
+    JSON,
+    OPAQUE,
+    ArchivalPriority,
+    ArchivalTrigger,
+    ArchiveEntry,
+    Facts,
+    Place,
+    Player,
+    Provenance,
+    checksum,
+)
 from gamearchive.packs.dictionary import Dictionary, train
 from gamearchive.packs.format import Pack, PackReader, build_pack
 
@@ -25,7 +36,8 @@ def make_games(count: int, seed: int = 1) -> list[bytes]:
     for _ in range(count):
         seats = random_.sample(people, 4)
         turns = [
-            {"player": random_.randrange(4), "piece": random_.choice(PIECES), "points": random_.randrange(1, 15)} for _ in range(16)
+            {"player": random_.randrange(4), "piece": random_.choice(PIECES), "points": random_.randrange(1, 15)}
+            for _ in range(16)
         ]
         game = {
             "id": str(uuid.UUID(int=random_.getrandbits(128), version=4)),
@@ -79,7 +91,8 @@ def entries_of_games(games: Sequence[bytes]) -> list[ArchiveEntry]:
 def binary_entries(payloads: Sequence[bytes]) -> list[ArchiveEntry]:
     """What is known of opaque games."""
     return [
-        entry_of(payload, f"replay [{number}].rep", content_type=OPAQUE, entity_type="replay") for number, payload in enumerate(payloads)
+        entry_of(payload, f"replay [{number}].rep", content_type=OPAQUE, entity_type="replay")
+        for number, payload in enumerate(payloads)
     ]
 
 

@@ -97,6 +97,22 @@ def test_what_has_no_keys_name_is_passed_over(tmp_path: Path):
     assert list(store.list()) == [StoredObject("game/a.zst", 1)]
 
 
+def test_a_listing_enters_only_folders_where_its_prefix_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = FileSystemStore(tmp_path)
+    for key in ("chess/2024/a", "chess/2025/a", "chess-960/2025/a", "go/2025/a"):
+        store.put(key, b"")
+    entered: list[str] = []
+    scandir = os.scandir
+
+    def record(folder: Path) -> object:
+        entered.append(str(folder.relative_to(tmp_path)))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", record)
+    assert [key for key, _ in store.list("chess/2025")] == ["chess/2025/a"]
+    assert entered == [".", "chess", "chess/2025"]
+
+
 @pytest.mark.parametrize("key", ["link", "folder/a", "folder/deeper/a", "dangling", "loop"])
 def test_no_link_below_the_root_is_followed(tmp_path: Path, key: str):
     outside = tmp_path / "outside"
@@ -126,11 +142,11 @@ def test_the_root_may_be_a_link(tmp_path: Path):
     assert (tmp_path / "real" / "a").read_bytes() == b"1"
 
 
-def test_sweep_takes_temporaries_at_every_depth_and_nothing_else(tmp_path: Path):
+def test_sweep_takes_abandoned_temporaries_and_nothing_else(tmp_path: Path):
     store = FileSystemStore(tmp_path)
     store.put("game/2025/a", b"1")
-    for folder in ("", "game", "game/2025"):
-        (tmp_path / folder / ".tmp-0123456789abcdef").write_bytes(b"half")
+    for number in range(3):
+        (tmp_path / ".tmp" / f".tmp-{number:016x}").write_bytes(b"half")
     (tmp_path / "game" / ".keep").write_bytes(b"")
     assert store.sweep() == 3
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [".keep", "a"]
@@ -230,7 +246,7 @@ def test_a_kill_at_any_moment_leaves_whole_objects_and_nothing_that_sweep_does_n
                 process.kill()
         assert process.returncode == -9
         abandoned += store.sweep()
-        assert not list((tmp_path / "packs").rglob(".*"))
+        assert not list((tmp_path / "packs").rglob(".tmp-*"))
         for key, size in store.list():
             data = store.get(key)
             number = data[:8]

@@ -1,0 +1,1 @@
+complete --command gamearchive --no-files --arguments "(env _GAMEARCHIVE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) gamearchive)" --condition "env _GAMEARCHIVE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) gamearchive"

@@ -1,0 +1,193 @@
+"""Games in listings: a catalog entry as a row, the columns people see, and the options that choose games."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gamearchive.cli.options import option
+from gamearchive.cli.parts import JSON, Column, Row, plain
+from gamearchive.clock import Clock
+from gamearchive.errors import UsageError
+from gamearchive.units import SECOND, format_duration, format_instant, format_size, parse_moment
+
+if TYPE_CHECKING:
+    from gamearchive.model import ArchiveEntry, Tags
+    from gamearchive.query import ArchiveQuery
+
+Time = Literal["archived", "completed", "created"]
+Since = Annotated[str | None, option("--since", metavar="WHEN", help="From then on: 7d, 2025-03-01, an RFC 3339 instant.")]
+Until = Annotated[str | None, option("--until", metavar="WHEN", help="Before then.")]
+TimeField = Annotated[
+    Time, option("--time", metavar="FIELD", help="What --since and --until mean: archived, completed, created.")
+]
+TypeName = Annotated[str | None, option("--type", metavar="TYPE", help="Games of this type.")]
+Players = Annotated[
+    list[str] | None, option("--player", metavar="NAME", help="Games of this player, by name or id; repeat: of all of them.")
+]
+Statuses = Annotated[list[str] | None, option("--status", metavar="STATUS", help="Games with this status; repeat: or that.")]
+TagPairs = Annotated[list[str] | None, option("--tag", metavar="K=V", help="Games with this tag; repeat: and that.")]
+Ids = Annotated[list[str] | None, option("--id", metavar="ID", help="The game of this id; repeat: or that.")]
+Order = Annotated[
+    str | None,
+    option("--sort", metavar="FIELD[:asc]", help="archived, completed or created; newest first, or :asc for oldest."),
+]
+Limit = Annotated[int, option("--limit", metavar="N", minimum=0, help="At most so many games; 0 for all.")]
+Cursor = Annotated[str | None, option("--cursor", metavar="CURSOR", help="Go on where a page ended: its next_cursor.")]
+
+
+def game_row(entry: ArchiveEntry) -> Row:
+    """A game as every listing has it."""
+    facts, sent = entry.facts, entry.provenance
+    return {
+        "entity_type": entry.entity_type,
+        "entity_id": entry.entity_id,
+        "revision": entry.revision,
+        "status": facts.status,
+        "players": [player.label for player in facts.players],
+        "winner": facts.winner.label if facts.winner else None,
+        "created_at": instant(facts.created_at),
+        "completed_at": instant(facts.completed_at),
+        "archived_at": instant(sent.archived_at),
+        "trigger": sent.trigger.value,
+        "priority": sent.priority.name.lower(),
+        "policy": sent.policy,
+        "tags": dict(sent.tags),
+        "content_type": entry.content_type,
+        "raw_bytes": entry.raw_bytes,
+        "stored_bytes": entry.stored_bytes,
+        "checksum": entry.checksum.hex(),
+        "location": entry.location,
+        "tier": None,
+        "held": False,
+        "expires_at": None,
+    }
+
+
+def instant(value: int | None) -> str | None:
+    """An instant as listings have it."""
+    return None if value is None else format_instant(value)
+
+
+def size(value: JSON) -> str:
+    """A size in bytes for people."""
+    return format_size(value) if isinstance(value, int | float) else ""
+
+
+def game_columns(clock: Clock) -> tuple[Column, ...]:
+    """What people see of a game in a listing."""
+    now = clock.now()
+
+    def age(value: JSON) -> str:
+        from gamearchive.units import parse_instant
+
+        if not isinstance(value, str):
+            return ""
+        seconds = (now - parse_instant(value)) / SECOND
+        return f"{format_duration(seconds)} ago" if seconds >= 0 else ""
+
+    def second(value: JSON) -> str:
+        return value[:19] + "Z" if isinstance(value, str) else ""
+
+    return (
+        Column("entity_id", "id"),
+        Column("entity_type", "type"),
+        Column("status", "status"),
+        Column("players", "players", show=plain),
+        Column("winner", "winner"),
+        Column("completed_at", "completed", show=second),
+        Column("archived_at", "archived", show=second, aside=age),
+        Column("raw_bytes", "size", show=size, right=True),
+    )
+
+
+def parse_tags(pairs: list[str] | None) -> Tags:
+    """What ``--tag`` was given.
+
+    Raises:
+        UsageError: if one is not ``key=value``.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not key or not equals or "\0" in pair or not pair.isprintable():
+            raise UsageError(f"The tag {pair!r} is not of the form key=value.", hint="Write --tag season=2025.")
+        found[key] = value
+    return tuple(sorted(found.items()))
+
+
+def make_query(
+    clock: Clock,
+    *,
+    since: str | None,
+    until: str | None,
+    time: Time,
+    entity_type: str | None,
+    players: list[str] | None,
+    statuses: list[str] | None,
+    tags: list[str] | None,
+    ids: list[str] | None,
+    sort: str | None = None,
+    limit: int = 0,
+    cursor: str | None = None,
+) -> ArchiveQuery:
+    """The query that these options mean.
+
+    Raises:
+        UsageError: if one of them means nothing.
+    """
+    from gamearchive.model import check_type
+    from gamearchive.query import ArchiveQuery, SortField
+
+    field, _, direction = (sort or time).partition(":")
+    if field not in {each.value for each in SortField} or direction not in ("", "asc", "desc"):
+        raise UsageError(
+            f"There is no order {sort!r}.", hint="Use archived, completed or created, with :asc for the oldest first."
+        )
+    now = clock.now()
+    return ArchiveQuery(
+        entity_type=None if entity_type is None else check_type(entity_type),
+        entity_ids=ids or (),
+        start_date=None if since is None else parse_moment(since, now),
+        end_date=None if until is None else parse_moment(until, now),
+        tags=dict(parse_tags(tags)),
+        limit=limit,
+        players=players or (),
+        statuses=statuses or (),
+        time=SortField(time),
+        sort=SortField(field),
+        ascending=direction == "asc",
+        cursor=cursor,
+    )
+
+
+FIELDS = tuple(
+    Column(name, name)
+    for name in [
+        "entity_type",
+        "entity_id",
+        "revision",
+        "status",
+        "players",
+        "winner",
+        "created_at",
+        "completed_at",
+        "archived_at",
+        "trigger",
+        "priority",
+        "policy",
+        "tags",
+        "content_type",
+        "raw_bytes",
+        "stored_bytes",
+        "checksum",
+        "location",
+        "tier",
+        "held",
+        "expires_at",
+    ]
+)
+"""Every field of a game in any listing."""
+
+GameId = Annotated[str, typer.Argument(metavar="ID", help="The game's id.")]

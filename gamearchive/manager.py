@@ -1,0 +1,231 @@
+"""`ArchiveManager`: the parts put together from settings, and one method for each verb.
+
+Its methods are asynchronous, for a game server's sake; what they do is not, and runs in threads of the manager's own, one for
+reading and one for whatever writes, so that neither the loop nor a listing waits for an archive run.
+
+Use it as a context: ``async with ArchiveManager(load_settings()) as manager``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self, TypeVar
+
+from gamearchive.archive import Archive, OnConflict
+from gamearchive.backends.registry import open_holdings
+from gamearchive.catalog import Catalog, Page, Sizes, Total
+from gamearchive.clock import Clock, SystemClock
+from gamearchive.database.engine import Database
+from gamearchive.model import ArchiveEntry
+from gamearchive.operations.ingest import Ingested, ingest
+from gamearchive.operations.rebuild import Rebuilt, rebuild
+from gamearchive.operations.restore import Restored, restore_each, restore_to_file, restore_to_folder
+from gamearchive.operations.verify import Checked, verify
+from gamearchive.query import ArchiveQuery
+from gamearchive.readers import ReadOptions
+from gamearchive.settings import Settings
+
+LOCK_WAIT_SECONDS = 60.0
+"""How long a run waits for one that has the archive to itself."""
+
+T = TypeVar("T")
+
+
+class ArchiveManager:
+    """The archive that some settings describe.
+
+    Args:
+        settings: where it is and how it is kept.
+        clock: the time.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-read")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-write")
+
+    @cached_property
+    def database(self) -> Database:
+        """The database of the catalog."""
+        return Database(self.settings.database)
+
+    @cached_property
+    def core(self) -> Archive:
+        """Catalog and holdings as one object, synchronous."""
+        holdings = open_holdings(self.settings.storage, level=self.settings.compression_level)
+        return Archive(Catalog(self.database), holdings, self.clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let what is under way end, and let go of everything."""
+        for executor in (self._writing, self._reading):
+            await asyncio.to_thread(executor.shutdown)
+        if "core" in self.__dict__:
+            self.core.holdings.close()
+        if "database" in self.__dict__:
+            self.database.close()
+
+    def archive(
+        self,
+        sources: Iterable[str],
+        options: ReadOptions,
+        *,
+        on_conflict: OnConflict = OnConflict.REPLACE,
+        dry_run: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> AsyncIterator[Ingested]:
+        """Archive all games of files, folders or standard input: see `operations.ingest`."""
+
+        def steps() -> Iterator[Ingested]:
+            if dry_run:
+                yield from ingest(self.core, sources, options, on_conflict=on_conflict, dry_run=True, stopping=stopping)
+                return
+            self.database.create()
+            with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
+                self.core.holdings.sweep()
+                yield from ingest(self.core, sources, options, on_conflict=on_conflict, stopping=stopping)
+
+        return self._stream(steps, self._writing)
+
+    async def query(self, query: ArchiveQuery) -> Page:
+        """One page of a listing."""
+        return await self._read(lambda: self.core.catalog.find(query))
+
+    def pages(self, query: ArchiveQuery) -> AsyncIterator[Page]:
+        """All that a query matches, page by page; its ``limit`` is the limit in all, 0 for none."""
+        return self._stream(lambda: self.core.catalog.pages(query), self._reading)
+
+    async def count(self, query: ArchiveQuery) -> int:
+        """How many games a query matches."""
+        return await self._read(lambda: self.core.catalog.count(query))
+
+    async def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry:
+        """What is known of one game.
+
+        Raises:
+            NotFoundError: if it is not archived.
+        """
+        return await self._read(lambda: self.core.get(entity_id, entity_type, revision))
+
+    async def revisions(self, entry: ArchiveEntry) -> list[ArchiveEntry]:
+        """All revisions of a game, the latest first."""
+        return await self._read(lambda: self.core.catalog.revisions(entry.entity_id, entry.entity_type))
+
+    async def damage(self, entry: ArchiveEntry) -> str | None:
+        """Why a game's bytes are known to be lost; None where they are not."""
+        return await self._read(lambda: self.core.catalog.damage(entry))
+
+    async def read(self, entry: ArchiveEntry) -> bytes:
+        """A game's exact bytes.
+
+        Raises:
+            IntegrityError: if they are lost or damaged.
+        """
+        return await self._read(lambda: self.core.read(entry))
+
+    def restore(
+        self,
+        entries: Callable[[], Iterable[ArchiveEntry]],
+        *,
+        output: Path | None,
+        folder: bool = False,
+        force: bool = False,
+        write: Callable[[bytes], None] = lambda _: None,
+    ) -> AsyncIterator[Restored]:
+        """Write games into a folder, a file, or a stream: see `operations.restore`.
+
+        Args:
+            entries: gives the games.
+            output: the folder or the file; None for the stream.
+            folder: whether ``output`` is a folder.
+            force: write over what is there.
+            write: takes the bytes of the stream.
+        """
+
+        def steps() -> Iterator[Restored]:
+            if output is None:
+                return restore_each(self.core, entries(), write)
+            into = restore_to_folder if folder else restore_to_file
+            return into(self.core, entries(), output, force=force)
+
+        return self._stream(steps, self._reading)
+
+    def verify(
+        self, *, full: bool = False, sample: float = 1.0, repair: bool = False, stopping: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[Checked]:
+        """Check the archive, and mend it: see `operations.verify`."""
+
+        def steps() -> Iterator[Checked]:
+            self.database.check()
+            alone: AbstractContextManager[None] = (
+                self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS) if repair else nullcontext()
+            )
+            with alone:
+                yield from verify(self.core, full=full, sample=sample, repair=repair, stopping=stopping)
+
+        return self._stream(steps, self._writing if repair else self._reading)
+
+    def rebuild(self, *, dry_run: bool = False) -> AsyncIterator[Rebuilt]:
+        """Make the catalog anew from the packs, in place of the one that is there: see `operations.rebuild`.
+
+        Args:
+            dry_run: make it in a scratch folder, and throw it away.
+        """
+
+        def steps() -> Iterator[Rebuilt]:
+            with ExitStack() as stack:
+                if dry_run:
+                    folder = stack.enter_context(TemporaryDirectory(prefix="gamearchive-"))
+                    fresh = Database(f"sqlite:///{folder}/catalog.db")
+                    stack.callback(fresh.close)
+                    fresh.create()
+                else:
+                    self.database.create()
+                    stack.enter_context(self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS))
+                    fresh = stack.enter_context(self.database.anew())
+                yield from rebuild(Archive(Catalog(fresh), self.core.holdings, self.clock))
+
+        return self._stream(steps, self._writing)
+
+    async def has_catalog(self) -> bool:
+        """Whether there is a catalog."""
+        return await self._read(self.database.exists)
+
+    async def sizes(self) -> Sizes:
+        """What everything takes."""
+        return await self._read(self.core.catalog.sizes)
+
+    async def totals(self) -> list[Total]:
+        """What there is, by type and day of archiving."""
+        return await self._read(self.core.catalog.totals)
+
+    async def _read(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, call)
+
+    async def _stream(self, steps: Callable[[], Iterator[T]], executor: ThreadPoolExecutor) -> AsyncIterator[T]:
+        """Iterate in a thread. Closed early, the iteration is closed in that thread as well."""
+        loop = asyncio.get_running_loop()
+        iterator = await loop.run_in_executor(executor, lambda: iter(steps()))
+        done = object()
+        try:
+            while (step := await loop.run_in_executor(executor, next, iterator, done)) is not done:
+                yield step  # type: ignore[misc]
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                await loop.run_in_executor(executor, close)

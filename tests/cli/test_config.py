@@ -1,0 +1,60 @@
+"""``gamearchive config``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from running import Ended, Run
+
+
+def test_show_gives_every_setting_with_its_source(gamearchive: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "gamearchive.toml"
+    file.write_text("compression_level = 9\n[types.chess.facts]\nid = '/meta/id'\n")
+    monkeypatch.setenv("GAMEARCHIVE_MAX_RECORD", "1KB")
+    ended = gamearchive("config", "show", "--json", "--home", "/srv/games")
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out) == {
+        "file": str(file),
+        "settings": {
+            "home": {"value": "/srv/games", "source": "flag --home"},
+            "database": {"value": "sqlite:////srv/games/gamearchive.db", "source": "default"},
+            "storage": {"value": "file:///srv/games/packs", "source": "default"},
+            "max_record": {"value": 1024, "source": "environment GAMEARCHIVE_MAX_RECORD"},
+            "compression_level": {"value": 9, "source": f"file {file}"},
+            "types.chess.facts.id": {"value": "/meta/id", "source": f"file {file}"},
+        },
+    }
+
+
+def test_show_is_a_table_for_people(gamearchive: Run) -> None:
+    lines = gamearchive("config", "show", "--home", "/srv/games").out.splitlines()
+    assert lines[0].split("\t") == ["setting", "value", "from"]
+    assert lines[1].split("\t") == ["home", "/srv/games", "flag --home"]
+
+
+def test_show_masks_secrets(gamearchive: Run) -> None:
+    for form in ([], ["--json"]):
+        ended = gamearchive("config", "show", "--database", "postgresql://u:hunter2@host/games", *form)
+        assert "hunter2" not in ended.out
+        assert "postgresql://u:***@host/games" in ended.out
+
+
+def test_check_says_that_all_is_well(gamearchive: Run, tmp_path: Path) -> None:
+    assert gamearchive("config", "check") == Ended(0, "ok: no settings file; the defaults apply\n", "")
+    file = tmp_path / "gamearchive.toml"
+    file.write_text("compression_level = 9")
+    assert json.loads(gamearchive("config", "check", "--json").out) == {"ok": True, "file": str(file)}
+    assert not (tmp_path / "user").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--storage", "nowhere://x"), ("--database", "mysql://host/x"), ("--database", "sqlite://"), ("--config", "none.toml")],
+)
+def test_check_says_what_is_wrong(gamearchive: Run, wrong: tuple[str, str]) -> None:
+    ended = gamearchive("config", "check", *wrong)
+    assert ended.code == 16
+    assert ended.out == ""
+    assert ended.err.startswith("error: configuration\n")
