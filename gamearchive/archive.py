@@ -10,14 +10,16 @@ An id that comes again with other bytes is a new revision of that game, unless t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
 from gamearchive.backends.base import Deposit, HeldPack, Holdings
-from gamearchive.catalog import Catalog, DictionaryRow, Known, OvertakenError, PackRow
+from gamearchive.catalog import Catalog, DictionaryRow, Known, Latest, OvertakenError, PackRow
 from gamearchive.clock import Clock
 from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import (
+    MAX_ID_BYTES,
     ArchivalPriority,
     ArchivalTrigger,
     ArchiveEntry,
@@ -25,6 +27,7 @@ from gamearchive.model import (
     GameRecord,
     Place,
     Provenance,
+    Tags,
     checksum,
     is_text,
 )
@@ -32,6 +35,7 @@ from gamearchive.packs.dictionary import MIN_SAMPLES, Dictionary, train
 from gamearchive.query import ArchiveQuery
 
 _ATTEMPTS = 20
+_NOWHERE = Place("")
 _SAMPLES = 2_000
 """So many games a dictionary is trained on, at most."""
 
@@ -63,9 +67,13 @@ class Added:
 
 
 @dataclass(slots=True)
-class _Plan:
-    """Records to be archived, numbered."""
+class Plan:
+    """Records on their way: which are to be archived, numbered, and which are there already."""
 
+    records: Sequence[GameRecord]
+    sender: Sender
+    on_conflict: OnConflict
+    known: Known
     entries: list[ArchiveEntry] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
     skipped: list[EntityKey] = field(default_factory=list)
@@ -88,42 +96,83 @@ class Archive:
         self._tried: dict[str, int] = {}
 
     def add(
-        self,
-        records: Sequence[GameRecord],
-        sender: Sender = Sender(),
-        on_conflict: OnConflict = OnConflict.REPLACE,
-        *,
-        dry_run: bool = False,
+        self, records: Sequence[GameRecord], sender: Sender = Sender(), on_conflict: OnConflict = OnConflict.REPLACE
     ) -> Added:
         """Archive records: when this returns, they are durable, read back, and in the catalog.
+
+        It is `plan`, `put` and `commit`, which a caller with many batches may overlap: the bytes of one are put while the next
+        is being read.
 
         Args:
             records: of any types, in any order; of two with one id the later is the later revision.
             sender: on whose behalf.
             on_conflict: what to do about ids that are archived with other bytes.
-            dry_run: only find out what would be done.
 
         Raises:
             StorageUnavailableError: if the bytes cannot be written; DatabaseUnavailableError: if the catalog cannot.
             OvertakenError: if other processes archive the same games without end.
         """
+        plan = self.plan(records, sender, on_conflict)
+        return self.commit(plan, self.put(plan))
+
+    def plan(self, records: Sequence[GameRecord], sender: Sender, on_conflict: OnConflict) -> Plan:
+        """Number the records that are to be archived; nothing is written."""
+        keys = [EntityKey(record.entity_type, record.entity_id) for record in records]
         digests = [checksum(record.payload) for record in records]
-        for attempt in range(1, _ATTEMPTS + 1):
-            plan = self._plan(records, digests, sender, on_conflict)
-            if dry_run or not plan.entries:
-                return Added(plan.entries, plan.skipped)
-            deposits = [self._put(*group) for group in _groups(plan)]
-            entries = [entry for deposit in deposits for entry in deposit.entries]
-            packs = [pack for deposit in deposits for pack in deposit.packs]
-            try:
-                self.catalog.add(entries, [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id) for pack in packs])
-            except OvertakenError:
-                self._withdraw(packs)
-                if attempt == _ATTEMPTS:
-                    raise
+        wanted = set(keys)
+        if on_conflict is OnConflict.KEEP_BOTH:
+            wanted |= {_kept_apart(key, digest) for key, digest in zip(keys, digests, strict=True)}
+        plan = Plan(records, sender, on_conflict, self.catalog.known(wanted))
+        latest = dict(plan.known.games)
+        now = self.clock.now()
+        provenances: dict[Tags, Provenance] = {}
+        for key, record, digest in zip(keys, records, digests, strict=True):
+            there = latest.get(key)
+            if on_conflict is OnConflict.KEEP_BOTH and there and there.checksum != digest:
+                key = _kept_apart(key, digest)  # noqa: PLW2901
+                there = latest.get(key)
+            if there and (there.checksum == digest or on_conflict is OnConflict.SKIP):
+                plan.skipped.append(key)
                 continue
-            return Added(entries, plan.skipped, sum(pack.stored_bytes for pack in packs))
-        raise AssertionError("unreachable")
+            sent = provenances.get(record.tags)
+            if sent is None:
+                sent = Provenance(now, sender.trigger, sender.priority, sender.policy, record.tags)
+                provenances[record.tags] = sent
+            revision = there.revision + 1 if there else 1
+            latest[key] = Latest(revision, digest)
+            size = len(record.payload)
+            plan.entries.append(ArchiveEntry(
+                key.entity_type, key.entity_id, revision, record.content_type, record.facts, sent, size, 0, digest, _NOWHERE
+            ))  # fmt: skip
+            plan.payloads.append(record.payload)
+        return plan
+
+    def put(self, plan: Plan) -> Deposit:
+        """Put the bytes of a plan into packs: durable and read back, but in no catalog yet."""
+        deposits = [
+            self.holdings.put(entries, payloads, self._dictionary(entries[0].entity_type, payloads))
+            for entries, payloads in _groups(plan)
+        ]
+        return Deposit(
+            [entry for deposit in deposits for entry in deposit.entries],
+            [pack for deposit in deposits for pack in deposit.packs],
+        )
+
+    def commit(self, plan: Plan, deposit: Deposit) -> Added:
+        """Name what was put in the catalog. Where another process was faster, the plan is made anew, and carried out."""
+        for _ in range(_ATTEMPTS):
+            if not plan.entries:
+                return Added((), plan.skipped)
+            rows = [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id) for pack in deposit.packs]
+            try:
+                self.catalog.add(deposit.entries, rows, plan.known)
+            except OvertakenError:
+                self._withdraw(deposit.packs)
+                plan = self.plan(plan.records, plan.sender, plan.on_conflict)
+                deposit = self.put(plan)
+            else:
+                return Added(deposit.entries, plan.skipped, sum(row.stored_bytes for row in rows))
+        raise OvertakenError("Other processes archive the same games without end.")
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry:
         """What is known of a game: its latest revision, or the one asked for.
@@ -152,37 +201,6 @@ class Archive:
                 f"Game {entry.entity_id!r} of type {entry.entity_type!r} is lost: its pack {entry.place.pack} is gone.",
                 hint="Put the pack back from a backup, or run `gamearchive verify` to see all that is missing.",
             ) from error
-
-    def _plan(self, records: Sequence[GameRecord], digests: Sequence[bytes], sender: Sender, on_conflict: OnConflict) -> _Plan:
-        known = self.catalog.known({EntityKey(record.entity_type, record.entity_id) for record in records})
-        if on_conflict is OnConflict.KEEP_BOTH:
-            apart = {_kept_apart(record, digest) for record, digest in zip(records, digests, strict=True)}
-            known |= self.catalog.known(apart)
-        now = self.clock.now()
-        provenances = {
-            tags: Provenance(now, sender.trigger, sender.priority, sender.policy, tags) for tags in {r.tags for r in records}
-        }
-        plan = _Plan()
-        for record, digest in zip(records, digests, strict=True):
-            key = EntityKey(record.entity_type, record.entity_id)
-            there = known.get(key)
-            if on_conflict is OnConflict.KEEP_BOTH and there and there.checksum != digest:
-                key = _kept_apart(record, digest)
-                there = known.get(key)
-            if there and (there.checksum == digest or on_conflict is OnConflict.SKIP):
-                plan.skipped.append(key)
-                continue
-            revision = there.revision + 1 if there else 1
-            known[key] = Known(revision, digest, len(record.payload))
-            plan.entries.append(ArchiveEntry(
-                key.entity_type, key.entity_id, revision, record.content_type, record.facts, provenances[record.tags],
-                len(record.payload), 0, digest, Place(""),
-            ))  # fmt: skip
-            plan.payloads.append(record.payload)
-        return plan
-
-    def _put(self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes]) -> Deposit:
-        return self.holdings.put(entries, payloads, self._dictionary(entries[0].entity_type, payloads))
 
     def _withdraw(self, packs: Iterable[HeldPack]) -> None:
         for pack in packs:
@@ -226,21 +244,23 @@ class Archive:
         samples = list(payloads[::step])
         if len(samples) < _SAMPLES // 4:
             latest = self.catalog.every(ArchiveQuery(entity_type=entity_type, limit=_SAMPLES // 4))
-            samples += [self.read(entry) for entry in latest]
+            for entry in latest:
+                with suppress(IntegrityError):  # a game that is lost teaches nothing, and must not keep others out
+                    samples.append(self.read(entry))
         return samples
 
 
-def _groups(plan: _Plan) -> list[tuple[list[ArchiveEntry], list[bytes]]]:
-    """What can go into one pack: one type, all text or all binary."""
+def _groups(plan: Plan) -> list[tuple[list[ArchiveEntry], list[bytes]]]:
+    """What can go into one pack: one type, all text or all binary; in an order that a rebuild finds again."""
     groups: dict[tuple[str, bool], tuple[list[ArchiveEntry], list[bytes]]] = {}
     for entry, payload in zip(plan.entries, plan.payloads, strict=True):
         entries, payloads = groups.setdefault((entry.entity_type, is_text(entry.content_type)), ([], []))
         entries.append(entry)
         payloads.append(payload)
-    return list(groups.values())
+    return [groups[kind] for kind in sorted(groups)]
 
 
-def _kept_apart(record: GameRecord, digest: bytes) -> EntityKey:
+def _kept_apart(key: EntityKey, digest: bytes) -> EntityKey:
     """The id of a game that is kept beside another of its id: the same one whenever it comes."""
     suffix = f"~{digest.hex()[:12]}"
-    return EntityKey(record.entity_type, record.entity_id.encode()[: 512 - len(suffix)].decode(errors="ignore") + suffix)
+    return EntityKey(key.entity_type, key.entity_id.encode()[: MAX_ID_BYTES - len(suffix)].decode(errors="ignore") + suffix)

@@ -28,6 +28,7 @@ from gamearchive.database.schema import (
     entity_keys,
     entries,
     packs,
+    second_at,
 )
 from gamearchive.errors import GameArchiveError, NoArchiveError, UsageError
 from gamearchive.model import ArchiveEntry, EntityKey, Facts, Place, decode_id, encode_id
@@ -45,12 +46,28 @@ class OvertakenError(GameArchiveError):
     default_hint = "Run the command again."
 
 
-class Known(NamedTuple):
-    """What the catalog knows of a game that is archived: its latest revision, and that revision's checksum and length."""
+class Latest(NamedTuple):
+    """The latest revision of a game: its number, its checksum, and the id of its row."""
 
     revision: int
     checksum: bytes
-    raw_bytes: int
+    row: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The latest revisions of those of some games that are archived, and as of which batch this was so."""
+
+    games: Mapping[EntityKey, Latest]
+    as_of: int
+
+
+class _Ends(NamedTuple):
+    """Where the catalog goes on: the running maximum of acceptance, and the next ids of a batch and an entry."""
+
+    accepted_at: int
+    batch: int
+    entry: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,42 +132,43 @@ class Catalog:
         self.database = database
         self._names = Interning(database)
 
-    def known(self, keys: Iterable[EntityKey]) -> dict[EntityKey, Known]:
-        """The latest revision of each of these games that is archived; none where there is no archive yet."""
+    def known(self, keys: Iterable[EntityKey]) -> Known:
+        """What is archived of these games; nothing where there is no archive yet."""
         try:
             with self.database.read() as connection:
-                return self._known(connection, keys)
+                return Known(self._latest(connection, keys), self._ends(connection).batch - 1)
         except NoArchiveError:
-            return {}
+            return Known({}, 0)
 
-    def add(self, added: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow]) -> None:
+    def add(self, added: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow], known: Known | None = None) -> None:
         """Take entries whose packs lie on the backend, in one transaction.
 
         Args:
-            added: the entries, each numbered one above the latest revision that `known` told of.
+            added: the entries, each numbered one above the latest revision there is.
             pack_rows: the packs that their places name.
+            known: what `known` told of these games; not to be looked up again if nothing came since.
 
         Raises:
-            OvertakenError: if a game's latest revision is not what it was; nothing is added.
+            OvertakenError: if a game's latest revision is another by now; nothing is added.
         """
+        keys = [entry.key for entry in added]
         with self.database.write() as connection:
-            found = self._known(connection, {entry.key for entry in added})
-            self._refuse_overtaken(added, found)
-            accepted_at, next_batch, next_entry = self._ends(connection)
-            newest = max(entry.provenance.archived_at for entry in added)
-            if min(entry.provenance.archived_at for entry in added) < accepted_at - ACCEPTANCE_LAG:
+            ends = self._ends(connection)
+            current = known is not None and known.as_of == ends.batch - 1
+            games = known.games if known is not None and current else self._latest(connection, set(keys))
+            latest = self._number_on(games, added, keys)
+            if min(entry.provenance.archived_at for entry in added) < ends.accepted_at - ACCEPTANCE_LAG:
                 raise OvertakenError("The clock went back, or archiving these games took too long.")
             groups: dict[BatchKey, list[ArchiveEntry]] = {}
-            for entry in added:
+            for entry in sorted(added, key=lambda entry: entry.provenance.archived_at):
                 key = BatchKey(entry.entity_type, entry.content_type, entry.facts.status, entry.provenance)
                 groups.setdefault(key, []).append(entry)
-            batch_ids = range(next_batch, next_batch + len(groups))
             ordered = [entry for group in groups.values() for entry in group]
-            pack_ids = self._add_packs(connection, pack_rows, ordered, next_entry)
-            self._add_batches(connection, groups, batch_ids, next_entry, max(accepted_at, newest))
-            numbers = [batch for batch, group in zip(batch_ids, groups.values(), strict=True) for _ in group]
-            self._add_entries(connection, ordered, numbers, pack_ids, next_entry)
-            self._supersede(connection, {key: known.revision for key, known in found.items()})
+            pack_ids = self._add_packs(connection, pack_rows, ordered, ends.entry)
+            self._add_batches(connection, groups, ends)
+            batch_ids = [batch for batch, group in enumerate(groups.values(), ends.batch) for _ in group]
+            self._add_entries(connection, ordered, batch_ids, pack_ids, ends.entry, latest)
+            self._supersede(connection, [row for row in [games[key].row for key in latest if key in games] if row is not None])
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry | None:
         """One game's latest revision, or the one asked for; None if it is not archived.
@@ -185,7 +203,12 @@ class Catalog:
             names = self._resolve(connection, query)
             if names is None or not query.limit:
                 return Page((), None)
-            rows = connection.execute(select_page(self.database, connection, query, names)).all()
+            rows: list[Row[tuple[object, ...]]] = []
+            for statement in select_page(self.database, connection, query, names):
+                # One row more than the page has, which tells of a next page.
+                rows += connection.execute(statement.limit(query.limit + 1 - len(rows))).all()
+                if len(rows) > query.limit:
+                    break
             found = self._load(connection, rows[: query.limit])
         if len(rows) <= query.limit:
             return Page(found, None)
@@ -320,39 +343,43 @@ class Catalog:
         )
         return connection.scalar(statement)
 
-    def _known(self, connection: Connection, keys: Iterable[EntityKey]) -> dict[EntityKey, Known]:
+    def _latest(self, connection: Connection, keys: Iterable[EntityKey]) -> dict[EntityKey, Latest]:
         wanted = {encode_id(key.entity_id) for key in keys}
-        hashes = list({entity_hash(key) for key in wanted})
-        columns = entries.c.entity_key, entries.c.revision, entries.c.checksum, entries.c.raw_bytes, batches.c.type_id
+        hashes = {entity_hash(key) for key in wanted}
+        columns = entries.c.id, entries.c.entity_key, entries.c.revision, entries.c.checksum, batches.c.type_id
         statement = (
             select(*columns)
             .join(entity_keys, entity_keys.c.entry_id == entries.c.id)
             .join(batches, batches.c.id == entries.c.batch_id)
             .where(entries.c.superseded.is_(None))
         )
-        found: dict[EntityKey, Known] = {}
-        for start in range(0, len(hashes), CHUNK):
-            rows = connection.execute(statement.where(entity_keys.c.hash.in_(hashes[start : start + CHUNK]))).all()
-            words = self._names.words(connection, {row.type_id for row in rows})
-            for row in rows:
-                if row.entity_key in wanted:
-                    key = EntityKey(words[row.type_id], decode_id(row.entity_key))
-                    found[key] = Known(row.revision, row.checksum, row.raw_bytes)
+        found: dict[EntityKey, Latest] = {}
+        rows = connection.execute(statement.where(self.database.among(entity_keys.c.hash, hashes))).all()
+        words = self._names.words(connection, {row.type_id for row in rows})
+        for row in rows:
+            if row.entity_key in wanted:
+                key = EntityKey(words[row.type_id], decode_id(row.entity_key))
+                found[key] = Latest(row.revision, row.checksum, row.id)
         return found
 
-    def _refuse_overtaken(self, added: Sequence[ArchiveEntry], found: Mapping[EntityKey, Known]) -> None:
-        latest = {key: known.revision for key, known in found.items()}
-        for entry in added:
-            if latest.get(entry.key, 0) != entry.revision - 1:
+    def _number_on(
+        self, games: Mapping[EntityKey, Latest], added: Sequence[ArchiveEntry], keys: Sequence[EntityKey]
+    ) -> dict[EntityKey, int]:
+        """The latest revision of each game with those added, once it is sure that they follow on what there is."""
+        latest: dict[EntityKey, int] = {}
+        # In the order of revisions: those of one game may lie in two packs, one of text and one of binary records.
+        for key, entry in sorted(zip(keys, added, strict=True), key=lambda pair: pair[1].revision):
+            before = latest.get(key) or (games[key].revision if key in games else 0)
+            if before != entry.revision - 1:
                 raise OvertakenError(f"The {entry.entity_type} {entry.entity_id!r} was archived by another process meanwhile.")
-            latest[entry.key] = entry.revision
+            latest[key] = entry.revision
+        return latest
 
-    def _ends(self, connection: Connection) -> tuple[int, int, int]:
-        """The running maximum of acceptance, and the next free ids of a batch and an entry."""
+    def _ends(self, connection: Connection) -> _Ends:
         row = connection.execute(
             select(batches.c.accepted_at, batches.c.id, batches.c.last_id).order_by(batches.c.id.desc()).limit(1)
         ).first()
-        return (row.accepted_at, row.id + 1, row.last_id + 1) if row else (UNKNOWN_TIME, 1, 1)
+        return _Ends(row.accepted_at, row.id + 1, row.last_id + 1) if row else _Ends(UNKNOWN_TIME, 1, 1)
 
     def _add_packs(
         self, connection: Connection, pack_rows: Sequence[PackRow], ordered: Sequence[ArchiveEntry], next_entry: int
@@ -362,30 +389,36 @@ class Catalog:
         for number, entry in enumerate(ordered, next_entry):
             first.setdefault(entry.place.pack, number)
             last[entry.place.pack] = number
-        start = (connection.scalar(select(func.max(packs.c.id))) or 0) + 1
-        ids = {row.key: number for number, row in enumerate(pack_rows, start)}
-        rows = [
-            (ids[row.key], row.key, row.stored_bytes, row.dictionary_id, first[row.key], last[row.key]) for row in pack_rows
-        ]
+        # A stranger's backend may give games of equal bytes one location, now or again years later.
+        there: dict[str, int] = {}
+        for start in range(0, len(pack_rows), CHUNK):
+            keys = [row.key for row in pack_rows[start : start + CHUNK]]
+            there |= {
+                row.key: row.id for row in connection.execute(select(packs.c.id, packs.c.key).where(packs.c.key.in_(keys)))
+            }
+        for key, pack_id in there.items():
+            connection.execute(update(packs).where(packs.c.id == pack_id).values(last_id=last[key]))
+        new = {row.key: row for row in pack_rows if row.key not in there}
+        free = (connection.scalar(select(func.max(packs.c.id))) or 0) + 1
+        ids = {key: number for number, key in enumerate(new, free)}
+        rows = [(ids[key], key, row.stored_bytes, row.dictionary_id, first[key], last[key]) for key, row in new.items()]
         self.database.insert(connection, packs, rows)
-        return ids
+        return there | ids
 
-    def _add_batches(
-        self,
-        connection: Connection,
-        groups: Mapping[BatchKey, Sequence[ArchiveEntry]],
-        batch_ids: Sequence[int],
-        next_entry: int,
-        accepted_at: int,
-    ) -> None:
+    def _add_batches(self, connection: Connection, groups: Mapping[BatchKey, Sequence[ArchiveEntry]], ends: _Ends) -> None:
         rows, tag_rows = [], []
-        for batch_id, (key, group) in zip(batch_ids, groups.items(), strict=True):
+        accepted_at, next_entry = ends.accepted_at, ends.entry
+        for batch_id, (key, group) in enumerate(groups.items(), ends.batch):
             words = self._names.batch_words(connection, key)
             last = next_entry + len(group) - 1
             sent = key.provenance
+            accepted_at = max(accepted_at, sent.archived_at)
+            created = [second_at(entry.facts.created_at) for entry in group]
+            completed = [second_at(entry.facts.completed_at) for entry in group]
             rows.append((
                 batch_id, words.entity_type, words.content_type, words.status, sent.archived_at, accepted_at,
                 words.trigger, int(sent.priority), words.policy, next_entry, last,
+                min(created), max(created), min(completed), max(completed),
             ))  # fmt: skip
             tag_rows += [(tag_id, batch_id) for tag_id in self._names.tag_ids(connection, sent.tags)]
             next_entry = last + 1
@@ -399,8 +432,8 @@ class Catalog:
         batch_numbers: Sequence[int],
         pack_ids: Mapping[str, int],
         next_entry: int,
+        latest: Mapping[EntityKey, int],
     ) -> None:
-        latest = {entry.key: entry.revision for entry in ordered}
         player_ids = self._names.player_ids(connection, ordered)
         rows, hashes, played = [], [], []
         for entry_id, (entry, batch_id) in enumerate(zip(ordered, batch_numbers, strict=True), next_entry):
@@ -421,10 +454,9 @@ class Catalog:
         self.database.insert(connection, entity_keys, hashes)
         self.database.players.add(connection, played)
 
-    def _supersede(self, connection: Connection, latest: Mapping[EntityKey, int]) -> None:
-        for key, revision in latest.items():
-            entry_id = self._entry_id(connection, key, revision)
-            connection.execute(update(entries).where(entries.c.id == entry_id).values(superseded=1))
+    def _supersede(self, connection: Connection, rows: Sequence[int]) -> None:
+        if rows:
+            connection.execute(update(entries).where(self.database.among(entries.c.id, rows)).values(superseded=1))
 
     def _resolve(self, connection: Connection, query: ArchiveQuery) -> Resolved | None:
         """The query's names as ids; None where one of them is in no row, and so nothing matches."""

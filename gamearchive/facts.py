@@ -22,11 +22,9 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from gamearchive.errors import ConfigurationError, SourceError
-from gamearchive.model import Facts, Player
+from gamearchive.model import MAX_PLAYERS, MAX_TEXT, Facts, Player
 from gamearchive.units import SECOND, to_instant
 
-MAX_PLAYERS = 1000
-MAX_TEXT = 256
 MAX_STATUS = 64
 
 Path = tuple[str, ...]
@@ -132,6 +130,8 @@ def extract(payload: bytes, rules: FactRules = USUAL) -> tuple[str | None, Facts
         text = payload.decode()
     except UnicodeDecodeError as error:
         raise SourceError(f"the record is not UTF-8: byte 0x{payload[error.start]:02X} at offset {error.start}") from None
+    if rules == USUAL and (found := _extract_plain(payload)) is not None:
+        return found
     try:
         fields = _FIELDS.decode(payload)
         wanted = _wanted_names(rules)
@@ -141,6 +141,43 @@ def extract(payload: bytes, rules: FactRules = USUAL) -> tuple[str | None, Facts
     except RecursionError:
         raise SourceError("the record is nested too deeply to be read") from None
     return facts_of(document, rules)
+
+
+class _PlainPlayer(msgspec.Struct, gc=False):
+    id: str
+    name: str
+
+
+class _PlainGame(msgspec.Struct):
+    """The form that most games have: every fact under the first of its usual names, and a text."""
+
+    id: str
+    players: list[_PlainPlayer]
+    winner: str
+    status: str
+    created_at: str
+    completed_at: str
+
+
+_PLAIN = msgspec.json.Decoder(_PlainGame)
+
+
+def _extract_plain(payload: bytes) -> tuple[str, Facts] | None:
+    """What `facts_of` finds in a game of the most usual form, at a third of the cost; None for any other."""
+    try:
+        game = _PLAIN.decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    players = tuple([Player(clean_text(each.id), clean_text(each.name)) for each in game.players])
+    name = clean_text(game.winner)
+    winner = next((player for player in players if name is not None and name in (player.id, player.name)), None)
+    status, created_at, completed_at = _status(game.status), parse_time(game.created_at), parse_time(game.completed_at)
+    # What cannot be read here may stand under another name.
+    if not game.id or winner is None or None in (status, created_at, completed_at) or len(players) > MAX_PLAYERS:
+        return None
+    if any(player.id is None and player.name is None for player in players):
+        return None
+    return game.id, Facts(players, winner, status, created_at, completed_at)
 
 
 def facts_of(document: Mapping[str, object], rules: FactRules = USUAL) -> tuple[str | None, Facts]:
@@ -389,7 +426,7 @@ def _text_or_number(value: object) -> str | None:
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if value.bit_length() <= 1024 else None
+        return str(value) if value.bit_length() <= 800 else None  # within MAX_TEXT digits
     return None
 
 

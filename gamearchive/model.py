@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 from enum import Enum, IntEnum
+from functools import lru_cache
 from hashlib import blake2b
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -20,12 +22,22 @@ from gamearchive.errors import IntegrityError, UsageError
 
 CHECKSUM_BYTES = 16
 MAX_ID_BYTES = 512
+MAX_PAYLOAD_BYTES = (1 << 30) - 2
+"""What a frame of the Zstandard seekable format takes, less a newline."""
+MAX_PLAYERS = 1000
+MAX_TEXT = 256
+"""Characters of a player's id or name, a status, a content type, and of a tag's key or value."""
 JSON = "application/json"
 PGN = "application/vnd.chess-pgn"
 OPAQUE = "application/octet-stream"
 
 _TYPE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_LOCATION = re.compile(r"(?P<pack>[^#]+)#(?P<fo>\d{1,18})\+(?P<fb>\d{1,18}):(?P<ro>\d{1,18})\+(?P<rb>\d{1,18})")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_MAX_INSTANT = 1 << 60
+_PACK_KEY = r"[a-z0-9][a-z0-9_-]{0,63}/\d{4}/\d\d/\d\d/[0-9a-f]{32}\.zst"
+_LOCATION = re.compile(
+    rf"(?P<pack>{_PACK_KEY})#(?P<fo>\d{{1,18}})\+(?P<fb>\d{{1,18}}):(?P<ro>\d{{1,18}})\+(?P<rb>\d{{1,18}})", re.ASCII
+)
 
 
 class ArchivalTrigger(Enum):
@@ -54,7 +66,7 @@ class EntityKey(NamedTuple):
     entity_id: str
 
 
-class Player(msgspec.Struct, frozen=True, gc=False):
+class Player(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """One who took part: by the game's own id for them, by name, or both; never neither."""
 
     id: str | None = None
@@ -66,7 +78,7 @@ class Player(msgspec.Struct, frozen=True, gc=False):
         return self.name if self.name is not None else self.id or ""
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What the catalog knows of a game's content. ``players`` in the order of the seats."""
 
     players: tuple[Player, ...] = ()
@@ -80,8 +92,14 @@ Tags = tuple[tuple[str, str], ...]
 """Pairs of key and value, sorted by key, each key once."""
 
 
-class GameRecord(msgspec.Struct, frozen=True):
-    """A game on its way into the archive: its exact bytes, and what is known of it."""
+class GameRecord(msgspec.Struct, frozen=True, gc=False):
+    """A game on its way into the archive: its exact bytes, and what is known of it.
+
+    What no pack or database could hold is refused here, so that no game ever fails those archived with it.
+
+    Raises:
+        UsageError: if it cannot be archived.
+    """
 
     entity_type: str
     entity_id: str
@@ -90,8 +108,15 @@ class GameRecord(msgspec.Struct, frozen=True):
     facts: Facts = Facts()
     tags: Tags = ()
 
+    def __post_init__(self) -> None:
+        check_type(self.entity_type)
+        check_tags(self.tags)
+        problem = id_problem(self.entity_id) or _payload_problem(self) or _facts_problem(self.facts)
+        if problem:
+            raise UsageError(f"The game {self.entity_id!r} cannot be archived: {problem}.", hint="Leave out or shorten that.")
 
-class Rejection(msgspec.Struct, frozen=True):
+
+class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A record that could not be taken from its source, and why.
 
     ``line`` counts from 1 and is the record's first line; None where lines mean nothing. ``raw`` is the record's bytes, cut
@@ -104,7 +129,7 @@ class Rejection(msgspec.Struct, frozen=True):
     raw: bytes = b""
 
 
-class Provenance(msgspec.Struct, frozen=True):
+class Provenance(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """How games came into the archive: when, why, how urgently, by which policy (``name@version``), with which tags."""
 
     archived_at: int
@@ -114,7 +139,7 @@ class Provenance(msgspec.Struct, frozen=True):
     tags: Tags = ()
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a game's bytes lie: a frame of a pack, and a range of what the frame decompresses to.
 
     A foreign backend, whose locations mean something to itself alone, has its location in ``pack`` and zero ``frame_bytes``.
@@ -145,7 +170,7 @@ def parse_location(location: str) -> tuple[Place, int]:
     return Place(match["pack"], numbers[0], numbers[1], numbers[2]), numbers[3]
 
 
-class ArchiveEntry(msgspec.Struct, frozen=True):
+class ArchiveEntry(msgspec.Struct, frozen=True, gc=False):
     """All that the catalog holds of one revision of one archived game.
 
     ``checksum`` is the BLAKE2b-128 of the payload, ``stored_bytes`` what it takes in its pack, ``superseded`` whether a later
@@ -198,6 +223,42 @@ def id_problem(entity_id: str) -> str | None:
     return "the id holds a NUL character" if "\0" in entity_id else None
 
 
+def _payload_problem(record: GameRecord) -> str | None:
+    if len(record.payload) > MAX_PAYLOAD_BYTES:
+        return f"it has {len(record.payload)} bytes, more than {MAX_PAYLOAD_BYTES}"
+    return _text_problem("its content type", record.content_type)
+
+
+def _facts_problem(facts: Facts) -> str | None:
+    if len(facts.players) > MAX_PLAYERS:
+        return f"it has {len(facts.players)} players, more than {MAX_PLAYERS}"
+    people = facts.players if facts.winner is None or facts.winner in facts.players else (*facts.players, facts.winner)
+    texts = [text for player in people for text in (player.id, player.name) if text is not None]
+    # All texts at once, for this is asked of every game; one by one only where something is not quite plain.
+    if "" in texts or max(map(len, texts), default=0) > MAX_TEXT or not "".join(texts).isprintable():
+        for text in texts:
+            if problem := _text_problem("a player's id or name", text):
+                return problem
+    if any(player.id is None and player.name is None for player in people):
+        return "a player has neither id nor name"
+    for instant in (facts.created_at, facts.completed_at):
+        if instant is not None and abs(instant) > _MAX_INSTANT:
+            return f"an instant of {instant} microseconds is out of all range"
+    return _text_problem("its status", facts.status)
+
+
+def _text_problem(what: str, text: str | None) -> str | None:
+    """Why a text cannot be kept, or None if it can: 1 to `MAX_TEXT` characters that every database takes."""
+    if text is None:
+        return None
+    if not 0 < len(text) <= MAX_TEXT:
+        return f"{what} has {len(text)} characters, and not 1 to {MAX_TEXT}"
+    if not text.isprintable() and _UNSTORABLE.search(text):
+        return f"{what} holds a NUL or half a surrogate pair"
+    return None
+
+
+@lru_cache(maxsize=64)
 def check_type(entity_type: str) -> str:
     """Return an entity type's name as it is.
 
@@ -210,6 +271,21 @@ def check_type(entity_type: str) -> str:
             hint="Use 1 to 64 lower-case letters, digits, _ and -, such as `game` or `ranked-match`.",
         )
     return entity_type
+
+
+def check_tags(tags: Tags) -> Tags:
+    """Return tags as they are.
+
+    Raises:
+        UsageError: unless they are sorted by key, each key once, and their texts can be kept; a value may be empty.
+    """
+    if any(before[0] >= after[0] for before, after in pairwise(tags)):
+        raise UsageError("Tags must be sorted by their keys, each key once.", hint="Give each tag once.")
+    for key, value in tags:
+        problem = _text_problem("its key", key) or (_text_problem("its value", value) if value else None)
+        if problem:
+            raise UsageError(f"The tag {key!r} cannot be kept: {problem}.", hint="Shorten it, or leave it out.")
+    return tags
 
 
 def encode_id(entity_id: str) -> bytes:

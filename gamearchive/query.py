@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, false, func, or_, select
 
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import (
@@ -28,10 +28,11 @@ from gamearchive.database.schema import (
     entity_keys,
     entries,
     instant_of,
+    second_at,
     second_of,
 )
 from gamearchive.errors import UsageError
-from gamearchive.units import SECOND, to_instant
+from gamearchive.units import to_instant
 
 ACCEPTANCE_LAG = 120_000_000
 """Microseconds by which a game's acceptance may trail its ``archived_at``; the catalog refuses more."""
@@ -117,11 +118,6 @@ class Resolved:
     players: Sequence[Sequence[int]] = ()
     entity_keys: Mapping[bytes, int] | None = None
 
-    @property
-    def of_batches(self) -> bool:
-        """Whether anything is asked that batches know."""
-        return self.type_ids is not None or self.status_ids is not None or bool(self.tag_ids)
-
 
 def encode_cursor(order: SortField, instant: int, entry_id: int) -> str:
     """The cursor behind a row."""
@@ -136,7 +132,8 @@ def decode_cursor(cursor: str, order: SortField) -> tuple[int, int]:
     """
     try:
         name, instant, entry_id = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split(":")
-        at = int(instant), int(entry_id)
+        # Whatever the numbers, within those that a database can be asked about.
+        at = min(max(int(instant), UNKNOWN_TIME), _BEYOND), min(max(int(entry_id), 0), _BEYOND)
     except (ValueError, binascii.Error):
         raise UsageError(f"{cursor!r} is not a cursor.", hint="Use `next_cursor` as the page before gave it.") from None
     if name != order.value:
@@ -148,43 +145,46 @@ def _instant(value: datetime | int | None) -> int | None:
     return to_instant(value) if isinstance(value, datetime) else value
 
 
-def select_page(database: Database, connection: Connection, query: ArchiveQuery, names: Resolved) -> Select[tuple[object, ...]]:
-    """The statement of one page: the columns of ``entries``, ``limit`` rows and one more, which tells of a next page."""
+def select_page(
+    database: Database, connection: Connection, query: ArchiveQuery, names: Resolved
+) -> Sequence[Select[tuple[object, ...]]]:
+    """The statements that give a page's rows of ``entries``, one statement's after the other's, until there are enough."""
     source = _source(database, connection, query, names)
-    statement = select(*entries.c).select_from(source.tables).where(*source.conditions)
+    statement = select(*entries.c).select_from(source.tables).where(*source.conditions).offset(query.offset or None)
     if query.order is SortField.ARCHIVED:
         keys = [source.entry_id + 0] if source.few else [*source.leading, source.entry_id]
         if query.cursor:
             at = decode_cursor(query.cursor, query.order)[1]
             statement = statement.where(source.entry_id > at if query.ascending else source.entry_id < at)
-    else:
-        column = _COLUMNS[query.order]
-        second, instant = second_of(column), instant_of(column)
-        keys = [second + 0 if source.few else second, instant, source.entry_id]
-        if query.cursor:
-            moment, at = decode_cursor(query.cursor, query.order)
-            bound = second_at(moment)
-            if query.ascending:
-                behind = or_(instant > moment, and_(instant == moment, source.entry_id > at))
-                statement = statement.where(second >= bound, behind)
-            else:
-                behind = or_(instant < moment, and_(instant == moment, source.entry_id < at))
-                statement = statement.where(second <= bound, behind)
-    statement = statement.order_by(*[key.asc() if query.ascending else key.desc() for key in keys])
-    return statement.limit(query.limit + 1).offset(query.offset or None)
+        return [statement.order_by(*_directed(query, keys))]
+    column = _COLUMNS[query.order]
+    second, instant = second_of(column), instant_of(column)
+    if query.cursor:
+        moment, at = decode_cursor(query.cursor, query.order)
+        bound = second_at(moment)
+        if query.ascending:
+            behind = or_(instant > moment, and_(instant == moment, source.entry_id > at))
+            statement = statement.where(second >= bound, behind)
+        else:
+            behind = or_(instant < moment, and_(instant == moment, source.entry_id < at))
+            statement = statement.where(second <= bound, behind)
+    if source.few or query.offset:
+        return [statement.order_by(*_directed(query, [second + 0 if source.few else second, instant, source.entry_id]))]
+    # The rest of the order is settled within a second, by sorting. The games of unknown time, of which there may be a
+    # million, count as one second, but need no sorting.
+    known = statement.where(second > UNKNOWN_SECOND).order_by(*_directed(query, [second, instant, source.entry_id]))
+    unknown = statement.where(second == UNKNOWN_SECOND).order_by(*_directed(query, [source.entry_id]))
+    return [unknown, known] if query.ascending else [known, unknown]
+
+
+def _directed(query: ArchiveQuery, keys: Sequence[ColumnElement[int]]) -> list[ColumnElement[int]]:
+    return [key.asc() if query.ascending else key.desc() for key in keys]
 
 
 def select_count(database: Database, connection: Connection, query: ArchiveQuery, names: Resolved) -> Select[int]:
     """The statement that counts all that a query matches, whatever its limit and cursor."""
-    source = _source(database, connection, replace(query, sort=SortField.ARCHIVED), names)
+    source = _source(database, connection, replace(query, sort=None), names)
     return select(func.count()).select_from(source.tables).where(*source.conditions)
-
-
-def second_at(instant: int) -> int:
-    """The whole second of an instant as the databases divide: towards zero."""
-    if instant == UNKNOWN_TIME:
-        return UNKNOWN_SECOND
-    return instant // SECOND if instant >= 0 else -(-instant // SECOND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,55 +203,81 @@ class _Source:
     leading: Sequence[ColumnElement[int]] = ()
 
 
+_BEYOND = 1 << 62  # no id is so high, and no second so late
+
 _COLUMNS = {SortField.COMPLETED: entries.c.completed_at, SortField.CREATED: entries.c.created_at}
+_SPANS = {
+    SortField.COMPLETED: (batches.c.completed_from, batches.c.completed_to),
+    SortField.CREATED: (batches.c.created_from, batches.c.created_to),
+}
 
 
 def _source(database: Database, connection: Connection, query: ArchiveQuery, names: Resolved) -> _Source:
     """Choose the index that serves a query: ids, then players, then batches, then time, then the order of acceptance."""
-    batch_wise = _batch_conditions(query, names)
-    conditions = [*_time_conditions(query), *batch_wise]
+    of_batches = _batch_conditions(connection, query, names)
+    conditions = [*_time_conditions(query), *of_batches]
     if not query.all_revisions:
         conditions.append(entries.c.superseded.is_(None))
-    of_batch = entries.c.batch_id == batches.c.id
+    in_batches = [*of_batches, *_window_conditions(query)]
+    all_tables = entries.join(batches, entries.c.batch_id == batches.c.id)
     archived = query.order is SortField.ARCHIVED
     if names.entity_keys is not None:
-        keyed = entity_keys.join(entries, entries.c.id == entity_keys.c.entry_id)
         conditions += [entity_keys.c.hash.in_(names.entity_keys.values()), entries.c.entity_key.in_(names.entity_keys)]
         if names.players:
             conditions.append(database.players.among(names.players))
-        return _Source(keyed.join(batches, of_batch), entries.c.id, conditions, few=True)
+        keyed = entity_keys.join(all_tables, entries.c.id == entity_keys.c.entry_id)
+        return _Source(keyed, entries.c.id, conditions, few=True)
+    few_batches = bool(of_batches) and _sum_is_few(connection, in_batches)
+    if names.players and not few_batches and (archived or _is_few(connection, database.players.matching(names.players))):
+        tables, entry_id = database.players.join(), database.players.entry_id()
+        conditions += [database.players.matches(names.players), *_ids_between(connection, in_batches, entry_id)]
+        tables = tables.join(batches, entries.c.batch_id == batches.c.id) if of_batches else tables
+        return _Source(tables, entry_id, conditions, few=not archived)
     if names.players:
-        if archived or _is_few(connection, database.players.matching(names.players)):
-            tables, entry_id = database.players.join(), database.players.entry_id()
-            conditions += [database.players.matches(names.players), *_accepted_between(connection, query, entry_id)]
-            return _Source(tables.join(batches, of_batch) if batch_wise else tables, entry_id, conditions, few=not archived)
         conditions.append(database.players.among(names.players))
-    elif batch_wise:
-        chosen = select(batches.c.last_id - batches.c.first_id + 1).where(*batch_wise)
-        few = not archived and _sum_is_few(connection, chosen)
-        if archived or few:
-            ranges = entries.c.id.between(batches.c.first_id, batches.c.last_id)
-            conditions += _accepted_between(connection, query, batches.c.first_id)
-            return _Source(batches.join(entries, ranges), entries.c.id, conditions, few, [batches.c.id])
-    if batch_wise:
-        conditions += _accepted_between(connection, query, entries.c.id)
-        return _Source(entries.join(batches, of_batch), entries.c.id, conditions)
-    few = query.time is not query.order and _is_few(connection, select(entries.c.id).where(*_time_conditions(query)))
-    return _Source(entries, entries.c.id, conditions, few)
+    if few_batches or (archived and of_batches):
+        return _batch_wise(connection, query, [*conditions, *in_batches], few=not archived)
+    window = _time_conditions(query)
+    if window and query.time is not query.order and _is_few(connection, select(entries.c.id).where(*window)):
+        return _Source(all_tables if of_batches else entries, entries.c.id, conditions, few=True)
+    if archived and window:
+        return _batch_wise(connection, query, [*conditions, *in_batches], few=False)
+    if not archived:
+        conditions += _seconds_between(connection, in_batches, query.order)
+    return _Source(all_tables if of_batches else entries, entries.c.id, conditions)
 
 
-def _batch_conditions(query: ArchiveQuery, names: Resolved) -> list[ColumnElement[bool]]:
+def _batch_wise(connection: Connection, query: ArchiveQuery, conditions: list[ColumnElement[bool]], *, few: bool) -> _Source:
+    """A walk over the batches that match, and over a range of rows in each."""
+    if query.cursor and query.order is SortField.ARCHIVED:
+        at = decode_cursor(query.cursor, query.order)[1]
+        near = select(entries.c.batch_id)
+        if query.ascending:
+            first = connection.scalar(near.where(entries.c.id >= at).order_by(entries.c.id).limit(1))
+            conditions.append(batches.c.id >= (first or _BEYOND))
+        else:
+            last = connection.scalar(near.where(entries.c.id <= at).order_by(entries.c.id.desc()).limit(1))
+            conditions.append(batches.c.id <= (last or 0))
+    ranges = entries.c.id.between(batches.c.first_id, batches.c.last_id)
+    return _Source(batches.join(entries, ranges), entries.c.id, conditions, few, [batches.c.id])
+
+
+def _batch_conditions(connection: Connection, query: ArchiveQuery, names: Resolved) -> list[ColumnElement[bool]]:
+    """What is asked that batches know."""
     found: list[ColumnElement[bool]] = []
-    if names.type_ids is not None:
-        found.append(batches.c.type_id.in_(names.type_ids))
-    if names.status_ids is not None:
-        found.append(batches.c.status_id.in_(names.status_ids))
+    for column, ids in ((batches.c.type_id, names.type_ids), (batches.c.status_id, names.status_ids)):
+        if ids is not None:
+            # An index gives the batches of one value in their order; for several they would have to be sorted.
+            found.append(column == ids[0] if len(ids) == 1 else (column + 0).in_(ids))
     found += [batches.c.id.in_(select(batch_tags.c.batch_id).where(batch_tags.c.tag_id == tag_id)) for tag_id in names.tag_ids]
-    if query.time is SortField.ARCHIVED:
-        if query.since is not None:
-            found.append(batches.c.archived_at >= query.since)
-        if query.until is not None:
-            found.append(batches.c.archived_at < query.until)
+    if query.time is SortField.ARCHIVED and query.since is not None:
+        first = select(batches.c.id).where(batches.c.accepted_at >= query.since)
+        first_id = connection.scalar(first.order_by(batches.c.accepted_at, batches.c.id).limit(1))
+        found += [batches.c.archived_at >= query.since, batches.c.id >= (first_id or _BEYOND)]
+    if query.time is SortField.ARCHIVED and query.until is not None:
+        last = select(batches.c.id).where(batches.c.accepted_at < query.until + ACCEPTANCE_LAG)
+        last_id = connection.scalar(last.order_by(batches.c.accepted_at.desc(), batches.c.id.desc()).limit(1))
+        found += [batches.c.archived_at < query.until, batches.c.id <= (last_id or 0)]
     return found
 
 
@@ -269,18 +295,41 @@ def _time_conditions(query: ArchiveQuery) -> list[ColumnElement[bool]]:
     return found
 
 
-def _accepted_between(connection: Connection, query: ArchiveQuery, entry_id: ColumnElement[int]) -> list[ColumnElement[bool]]:
-    """A range of ids that holds all that was archived in the query's range of time, and little else."""
+def _window_conditions(query: ArchiveQuery) -> list[ColumnElement[bool]]:
+    """Which batches can have games in a range of the game's own times."""
     found: list[ColumnElement[bool]] = []
-    if query.time is SortField.ARCHIVED and query.since is not None:
-        first = select(batches.c.first_id).where(batches.c.accepted_at >= query.since)
-        first = first.order_by(batches.c.accepted_at, batches.c.id).limit(1)
-        found.append(entry_id >= (connection.scalar(first) or literal(1 << 62)))
-    if query.time is SortField.ARCHIVED and query.until is not None:
-        last = select(batches.c.last_id).where(batches.c.accepted_at < query.until + ACCEPTANCE_LAG)
-        last = last.order_by(batches.c.accepted_at.desc(), batches.c.id.desc()).limit(1)
-        found.append(entry_id <= (connection.scalar(last) or literal(-1)))
+    if query.time is not SortField.ARCHIVED:
+        first, last = _SPANS[query.time]
+        if query.since is not None:
+            found.append(last >= second_at(query.since))
+        if query.until is not None:
+            found.append(first <= second_at(query.until))
     return found
+
+
+def _ids_between(
+    connection: Connection, in_batches: Sequence[ColumnElement[bool]], entry_id: ColumnElement[int]
+) -> list[ColumnElement[bool]]:
+    """The range of ids that the chosen batches lie in."""
+    if not in_batches:
+        return []
+    first = connection.scalar(select(batches.c.first_id).where(*in_batches).order_by(batches.c.id).limit(1))
+    last = connection.scalar(select(batches.c.last_id).where(*in_batches).order_by(batches.c.id.desc()).limit(1))
+    return [entry_id >= (first or _BEYOND), entry_id <= (last or 0)]
+
+
+def _seconds_between(
+    connection: Connection, in_batches: Sequence[ColumnElement[bool]], order: SortField
+) -> list[ColumnElement[bool]]:
+    """The range of seconds that the games of the chosen batches lie in."""
+    if not in_batches:
+        return []
+    first, last = _SPANS[order]
+    lowest, highest = connection.execute(select(func.min(first), func.max(last)).where(*in_batches)).one()
+    if lowest is None:
+        return [false()]
+    second = second_of(_COLUMNS[order])
+    return [second >= lowest, second <= highest]
 
 
 def _is_few(connection: Connection, found: Select[tuple[int]]) -> bool:
@@ -288,6 +337,7 @@ def _is_few(connection: Connection, found: Select[tuple[int]]) -> bool:
     return (connection.scalar(select(func.count()).select_from(limited)) or 0) <= _FEW
 
 
-def _sum_is_few(connection: Connection, found: Select[tuple[int]]) -> bool:
-    limited = found.limit(_FEW + 1).subquery()
+def _sum_is_few(connection: Connection, in_batches: Sequence[ColumnElement[bool]]) -> bool:
+    games = select(batches.c.last_id - batches.c.first_id + 1)
+    limited = games.where(*in_batches).limit(_FEW + 1).subquery()
     return (connection.scalar(select(func.sum(limited.c[0]))) or 0) <= _FEW

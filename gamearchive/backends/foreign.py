@@ -81,9 +81,10 @@ class ForeignHoldings(Holdings):
         return data
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     async def _archive(self, games: Sequence[GameBytes]) -> list[str]:
         many = getattr(self._backend, "archive_many", None)

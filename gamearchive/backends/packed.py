@@ -29,7 +29,7 @@ from gamearchive.model import (
     parse_location,
 )
 from gamearchive.packs.dictionary import Dictionary, dictionary_keys
-from gamearchive.packs.format import PackReader, build_pack, read_record, verify_pack
+from gamearchive.packs.format import Pack, PackReader, build_pack, read_record, subject_of, verify_pack
 from gamearchive.packs.frames import dictionary_id
 from gamearchive.packs.index import MAX_RECORDS
 from gamearchive.stores.base import Store
@@ -64,9 +64,7 @@ class PackHoldings(Holdings):
     def put(self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None) -> Deposit:
         filled: list[ArchiveEntry] = []
         packs: list[HeldPack] = []
-        for start in range(0, len(entries), MAX_RECORDS):
-            part = slice(start, start + MAX_RECORDS)
-            pack = build_pack(entries[part], payloads[part], dictionary=dictionary, level=self._level)
+        for pack in self._build(entries, payloads, dictionary):
             self.store.put(pack.key, pack.data)
             if self.store.get(pack.key) != pack.data:
                 raise IntegrityError(f"Pack {pack.key} does not read back from {self.name} as it was written.")
@@ -74,21 +72,43 @@ class PackHoldings(Holdings):
             filled += pack.entries
         return Deposit(filled, packs)
 
+    def _build(
+        self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None
+    ) -> Iterator[Pack]:
+        """The packs that games go into: one, unless there are more of them, or of their facts, than one takes."""
+        half = len(entries) // 2
+        if len(entries) <= MAX_RECORDS:
+            try:
+                pack = build_pack(entries, payloads, dictionary=dictionary, level=self._level)
+            except ValueError:
+                if not half:
+                    raise
+            else:
+                yield pack
+                return
+        yield from self._build(entries[:half], payloads[:half], dictionary)
+        yield from self._build(entries[half:], payloads[half:], dictionary)
+
     def get(self, entry: ArchiveEntry) -> bytes:
         return self.read_place(entry.place, entry.raw_bytes, entry)
 
     def read_place(self, place: Place, raw_bytes: int, entry: ArchiveEntry | None = None) -> bytes:
         """The record at a place, checked against its entry where that is known, else by its frame's own checksum."""
-        frame = self.store.get(place.pack, place.frame_offset, place.frame_bytes)
-        needed = dictionary_id(frame)
+        key = entry.key if entry else None
+        try:
+            frame = self.store.get(place.pack, place.frame_offset, place.frame_bytes)
+            needed = dictionary_id(frame)
+            dictionary = self.dictionary(place.pack.partition("/")[0], needed) if needed else None
+        except IntegrityError as error:
+            raise IntegrityError(f"{subject_of(place.pack, key)} cannot be read: {error.message}", hint=error.hint) from error
         return read_record(
             frame,
             place,
             raw_bytes,
             max_record_bytes=raw_bytes if entry else MAX_RECORD_BYTES,
-            key=entry.key if entry else None,
+            key=key,
             checksum=entry.checksum if entry else None,
-            dictionary=self.dictionary(place.pack.partition("/")[0], needed) if needed else None,
+            dictionary=dictionary,
         )
 
     def put_dictionary(self, dictionary: Dictionary) -> None:

@@ -14,16 +14,30 @@ Errors of the engine become errors of the project, and say what to do.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Table, create_engine, event, exc, insert, inspect, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Table,
+    any_,
+    bindparam,
+    create_engine,
+    exc,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
 
-from gamearchive.database import players
-from gamearchive.database.schema import REVISION, metadata
+from gamearchive.database import players, sqlite
+from gamearchive.database.schema import REVISION, metadata, versions
 from gamearchive.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -33,14 +47,12 @@ from gamearchive.errors import (
     SchemaError,
 )
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection
-
-BUSY_SECONDS = 60
-"""How long a statement waits for another process's transaction before it gives up."""
+BUSY_SECONDS = 60.0
+"""How long a statement waits for another process's transaction, unless told otherwise."""
 
 _WRITERS, _HOLD = 0x67616D65_00000001, 0x67616D65_00000002  # PostgreSQL's advisory locks: "game" and a number
-_BEGIN = "gamearchive_begin"
+_HOW_TO_NAME = "Write sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name."
+_SECRETS = ("password", "sslpassword")  # in the query of a URL of PostgreSQL
 
 
 class Database:
@@ -48,30 +60,27 @@ class Database:
 
     Args:
         url: where it is, as SQLAlchemy writes it.
+        busy_seconds: how long a statement waits for another process's transaction before it gives up.
 
     Raises:
         ConfigurationError: if the URL is none, or names an engine other than SQLite and PostgreSQL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         try:
             self.url = make_url(url)
-        except exc.ArgumentError:
-            raise ConfigurationError(
-                f"The database {url!r} is not a URL.",
-                hint="Write sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name.",
-            ) from None
-        backend = self.url.get_backend_name()
-        if backend == "sqlite" and self.url.database:
-            self.path: Path | None = Path(self.url.database)
-            self.engine = create_engine(self.url, connect_args={"timeout": BUSY_SECONDS})
-            event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
-            self.players: players.PlayerIndex = players.SQLitePlayerIndex()
-        elif backend == "postgresql":
-            self.path = None
-            if self.url.drivername == "postgresql":
-                self.url = self.url.set(drivername="postgresql+psycopg")
+        except (exc.ArgumentError, ValueError):
+            # The URL is not repeated: a password may stand in it, anywhere.
+            raise ConfigurationError("The database's address is not a URL.", hint=_HOW_TO_NAME) from None
+        self._busy_seconds = busy_seconds
+        self.path: Path | None = None
+        self.players: players.PlayerIndex
+        if self.url.drivername == "sqlite" and self.url.database:
+            self.path = Path(self.url.database)
+            self.engine = sqlite.open_engine(self.url, busy_seconds)
+            self.players = players.SQLitePlayerIndex()
+        elif self.url.drivername in ("postgresql", "postgresql+psycopg"):
+            self.url = self.url.set(drivername="postgresql+psycopg")
             try:
                 self.engine = create_engine(self.url, paramstyle="format", pool_pre_ping=True)
             except ModuleNotFoundError:
@@ -81,17 +90,14 @@ class Database:
                 ) from None
             self.players = players.PostgreSQLPlayerIndex()
         else:
-            raise ConfigurationError(
-                f"The database {self.name} is neither SQLite in a file nor PostgreSQL.",
-                hint="Write sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name.",
-            )
+            raise ConfigurationError(f"The database {self.name} is neither SQLite in a file nor PostgreSQL.", hint=_HOW_TO_NAME)
         self._inserts: dict[str, str] = {}
         self._checked = False
 
     @property
     def name(self) -> str:
         """The URL with its password masked, as errors and listings show it."""
-        return self.url.render_as_string(hide_password=True)
+        return self.url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -113,7 +119,7 @@ class Database:
         Raises:
             NoArchiveError: if the tables are not there.
             SchemaError: if they are of another version.
-            LockedError: if another process's transaction outlasted `BUSY_SECONDS`.
+            LockedError: if another process's transaction outlasted ``busy_seconds``.
             DatabaseUnavailableError: if the engine cannot be asked, or its disk is full.
         """
         self.check()
@@ -122,22 +128,28 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
-        options: dict[str, object] = {_BEGIN: begin}
+        options: dict[str, object] = {sqlite.BEGIN: begin}
         if self.path is None and begin == "DEFERRED":
             options["isolation_level"] = "REPEATABLE READ"
         with self._translated(), self.engine.connect() as connection:
             connection.execution_options(**options)
             with connection.begin():
                 if self.path is None and begin == "IMMEDIATE":
+                    wait = {"wait": f"{self._busy_seconds * 1000:.0f}"}
+                    connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), wait)
                     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITERS})
                 yield connection
 
     def exists(self) -> bool:
-        """Whether the tables are there."""
+        """Whether the tables are there.
+
+        Raises:
+            SchemaError: if tables of these names are there, but another program's.
+        """
         if self.path is not None and not self.path.exists():
             return False
-        with self._translated(), self.engine.connect() as connection:
-            return inspect(connection).has_table("entries")
+        with self._transaction("DEFERRED") as connection:
+            return self._revision(connection) is not None
 
     def check(self) -> None:
         """Make sure that the tables are there, and are this program's.
@@ -148,18 +160,40 @@ class Database:
         """
         if self._checked:
             return
-        if not self.exists():
+        found = None
+        if self.path is None or self.path.exists():
+            with self._transaction("DEFERRED") as connection:
+                found = self._revision(connection)
+        if found is None:
             raise NoArchiveError(f"There is no archive in {self.name}.")
-        with self._translated(), self.engine.connect() as connection:
-            found = None
-            if inspect(connection).has_table("alembic_version"):
-                found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         if found != REVISION:
-            raise SchemaError(f"The database {self.name} is of version {found}, and this program reads version {REVISION}.")
+            older = found < REVISION
+            raise SchemaError(
+                f"The database {self.name} is of version {found}, and this program reads version {REVISION}.",
+                hint="Any command that writes upgrades it, such as `gamearchive archive FILE`." if older else None,
+            )
         self._checked = True
 
+    def _revision(self, connection: Connection) -> str | None:
+        """The revision that the tables are of, as the migrations count; None where there are no tables."""
+        names = set(inspect(connection).get_table_names())
+        if versions.name in names:
+            return str(connection.scalar(select(versions.c.version_num)))
+        taken = sorted(names & set(metadata.tables))
+        if taken:
+            raise SchemaError(
+                f"The database {self.name} has tables of another program: {', '.join(taken)}.",
+                hint="Give the archive a database of its own with --database.",
+            )
+        return None
+
     def create(self) -> None:
-        """Make the tables if they are not there, and the file and its folder if need be."""
+        """Make the tables if they are not there, and the file and its folder if need be; upgrade them if they are older.
+
+        Raises:
+            SchemaError: if they are newer, or another program's.
+            DatabaseUnavailableError: if they cannot be made.
+        """
         if self._checked:
             return
         if self.path is not None:
@@ -168,12 +202,16 @@ class Database:
             except OSError as error:
                 raise DatabaseUnavailableError(f"The folder {self.path.parent} cannot be made: {error.strerror}.") from error
         with self._transaction("IMMEDIATE") as connection:
-            if not inspect(connection).has_table("entries"):
-                # What the migrations would make step by step, at once: a test holds the two equal.
+            found = self._revision(connection)
+            if found is None:
+                # What the migrations would make step by step, at once and without Alembic: a test holds the two equal.
                 metadata.create_all(connection)
                 players.create(connection)
-                connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-                connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
+                connection.execute(insert(versions).values(version_num=REVISION))
+            elif found < REVISION:
+                from gamearchive.database import migrations
+
+                migrations.upgrade(connection)
         self.check()
 
     @contextmanager
@@ -184,8 +222,7 @@ class Database:
         """
         if self.path is None:
             with self._transaction("IMMEDIATE") as connection:
-                if inspect(connection).has_table("entries"):
-                    connection.execute(text("DROP TABLE alembic_version"))
+                if self._revision(connection) is not None:
                     metadata.drop_all(connection)
             self._checked = False
             self.create()
@@ -194,7 +231,7 @@ class Database:
         from gamearchive import files
 
         path = self.path.with_name(self.path.name + ".anew")
-        for stale in _sqlite_files(path):
+        for stale in sqlite.database_files(path):
             files.remove(stale)
         fresh = Database(self.url.set(database=str(path)).render_as_string(hide_password=False))
         fresh.create()
@@ -206,10 +243,18 @@ class Database:
             fresh.close()
         self.close()
         # The journal of the old file must go before the new file takes its name, or it would be played into that one.
-        for stale in _sqlite_files(self.path)[1:]:
+        for stale in sqlite.database_files(self.path)[1:]:
             files.remove(stale)
         files.replace(path, self.path)
         self._checked = False
+
+    def among(self, column: ColumnElement[int], numbers: Collection[int]) -> ColumnElement[bool]:
+        """The condition that a column is one of many numbers, bound as one parameter: a thousand take as many microseconds
+        less than an ``IN`` of a thousand."""
+        if self.path is None:
+            return column == any_(bindparam(None, list(numbers), type_=ARRAY(BigInteger), unique=True))
+        listed = func.json_each(f"[{','.join(map(str, numbers))}]").table_valued("value")
+        return column.in_(select(listed.c.value))
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert many rows at the driver's own speed; values stand in the order of the table's columns."""
@@ -264,39 +309,19 @@ class Database:
         try:
             yield
         except exc.DBAPIError as error:
-            raise _translate(error, self.name) from error
+            raise self._translate(error) from error
         except exc.TimeoutError as error:
             raise DatabaseUnavailableError(f"No connection to {self.name} came free: {error}.") from error
 
-
-def _translate(error: exc.DBAPIError, name: str) -> Exception:
-    said = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-    if "locked" in said:
-        return LockedError(f"The database {name} stayed locked by another process for {BUSY_SECONDS} s.")
-    if "malformed" in said or "not a database" in said:
-        return IntegrityError(
-            f"The database {name} is damaged: {said}.",
-            hint="Move it away and run `gamearchive rebuild`: it makes the catalog anew from the packs.",
-        )
-    if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError) or error.connection_invalidated:
-        return DatabaseUnavailableError(f"The database {name} cannot do its work: {said}.")
-    return error
-
-
-def _sqlite_files(path: Path) -> list[Path]:
-    """A database of SQLite: the file and its journals."""
-    return [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]
-
-
-def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
-    # The driver's own transaction control begins too late (DEFERRED, at the first write): _begin_sqlite does it instead.
-    connection.isolation_level = None
-    connection.create_function("plays", 2, players.plays, deterministic=True)
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "temp_store=MEMORY"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
+    def _translate(self, error: exc.DBAPIError) -> Exception:
+        said = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
+        if "locked" in said or "lock timeout" in said:
+            return LockedError(f"The database {self.name} stayed locked by another process for {self._busy_seconds:g} s.")
+        if "malformed" in said or "not a database" in said:
+            return IntegrityError(
+                f"The database {self.name} is damaged: {said}.",
+                hint="Move it away and run `gamearchive rebuild`: it makes the catalog anew from the packs.",
+            )
+        if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError) or error.connection_invalidated:
+            return DatabaseUnavailableError(f"The database {self.name} cannot do its work: {said}.")
+        return error

@@ -57,6 +57,7 @@ class Interning:
         self._database = database
         self._words: dict[int, str] = {}
         self._people: dict[int, Player] = {}
+        self._player_ids: dict[Player, int] = {}
         self._batches: dict[int, BatchKey] = {}
         self._packs: dict[int, str] = {}
 
@@ -150,6 +151,8 @@ class Interning:
 
     def find_players(self, connection: Connection, wanted: str) -> list[int]:
         """The numbers of all players of this name or id."""
+        if not wanted:  # it stands for an unknown name, and for an unknown id
+            return []
         found = or_(players.c.name == wanted, players.c.ident == encode_id(wanted))
         return list(connection.scalars(select(players.c.id).where(found).order_by(players.c.id)))
 
@@ -157,22 +160,27 @@ class Interning:
         """The numbers of all the players, and winners, of these entries, new ones where need be."""
         wanted = {player for entry in added for player in entry.facts.players}
         wanted |= {entry.facts.winner for entry in added if entry.facts.winner}
-        keys = {(encode_id(player.id or ""), player.name or ""): player for player in wanted}
-        ordered = sorted(keys)
+        if len(self._player_ids) > _REMEMBERED:
+            self._player_ids.clear()
+        ids = {player: self._player_ids[player] for player in wanted if player in self._player_ids}
+        keys = {player: (encode_id(player.id or ""), player.name or "") for player in wanted if player not in ids}
+        found = self._find_player_ids(connection, sorted(set(keys.values())))
+        self._player_ids |= {player: found[key] for player, key in keys.items() if key in found}
+        found |= self._number(connection, players, {key: key for key in keys.values() if key not in found})
+        return ids | {player: found[key] for player, key in keys.items()}
+
+    def _find_player_ids(self, connection: Connection, keys: Sequence[tuple[bytes, str]]) -> dict[tuple[bytes, str], int]:
         found: dict[tuple[bytes, str], int] = {}
-        for start in range(0, len(ordered), _CHUNK):
-            chunk = ordered[start : start + _CHUNK]
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
             # By the first column alone: an index serves it on both engines, and few players share an id.
-            named = [key for key in chunk if not key[0]]
-            idents = {key[0] for key in chunk if key[0]}
-            condition: ColumnElement[bool] = players.c.ident.in_(idents)
+            condition: ColumnElement[bool] = players.c.ident.in_({ident for ident, _ in chunk if ident})
+            named = [name for ident, name in chunk if not ident]
             if named:
-                condition = or_(condition, (players.c.ident == b"") & players.c.name.in_([name for _, name in named]))
+                condition = or_(condition, (players.c.ident == b"") & players.c.name.in_(named))
             rows = connection.execute(select(players).where(condition))
             found |= {(bytes(row.ident), row.name): row.id for row in rows}
-        new = {key: key for key in ordered if key not in found}
-        found |= self._number(connection, players, new)
-        return {player: found[key] for key, player in keys.items()}
+        return found
 
     def _number(self, connection: Connection, table: Table, rows: Mapping[K, tuple[object, ...]]) -> dict[K, int]:
         """Insert rows under the next numbers; a key to each row in, its number out."""
@@ -187,14 +195,16 @@ _WORD_COLUMNS = ("type_id", "content_type_id", "status_id", "trigger_id", "polic
 
 
 def _remember(known: dict[int, V], ids: Collection[int], read: Callable[[list[int]], dict[int, V]]) -> Mapping[int, V]:
-    missing = [number for number in ids if number not in known]
-    if not missing:
-        return known
-    if len(known) + len(missing) > _REMEMBERED:
-        known.clear()
-        missing = list(ids)
-    known.update(read(missing))
-    return known
+    # Into a mapping of its own: another thread may forget what is remembered at any moment.
+    found = {number: value for number in ids if (value := known.get(number)) is not None}
+    missing = [number for number in ids if number not in found]
+    if missing:
+        new = read(missing)
+        if len(known) + len(new) > _REMEMBERED:
+            known.clear()
+        known.update(new)
+        found |= new
+    return found
 
 
 def _by_id(

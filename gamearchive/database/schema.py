@@ -9,6 +9,8 @@ game with four players, all indexes included. What makes it so:
 - ``entries.id`` counts up in the order of acceptance. It is the order of listings "by archived", and their cursor.
   ``archived_at`` is taken before the pack is made and so may trail that order by a moment where several processes archive at
   once; ``accepted_at`` is its running maximum, rises with the id, and turns a time range into a range of ids.
+- A batch also knows from which second to which its games were created and completed: a listing by a game's own times and by
+  what batches know begins where the first of these can be, and passes over batches that have none.
 - Words (types, statuses, triggers, policies) and players are interned. Ids that are UUIDs take 17 bytes (`model.encode_id`).
 - A game is found by 32 bits of its id's hash (`entity_keys`), and told from others by the id itself.
 - Who played is an inverted index, each engine's own: FTS5 on SQLite, GIN on PostgreSQL (`database.players`).
@@ -30,7 +32,9 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
+    String,
     Table,
     Text,
     UniqueConstraint,
@@ -53,6 +57,13 @@ _SECOND = f"coalesce({{}} / 1000000, {UNKNOWN_SECOND})"
 
 metadata = MetaData()
 _id = BigInteger().with_variant(Integer, "sqlite")
+
+versions = Table(
+    "gamearchive_version",  # not alembic_version: a program that shares the database may have its own
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="gamearchive_version_pkc"),
+)
 
 words = Table(
     "words",
@@ -94,6 +105,10 @@ batches = Table(
     Column("policy_id", Integer),
     Column("first_id", _id, nullable=False),
     Column("last_id", _id, nullable=False),
+    Column("created_from", BigInteger, nullable=False),  # whole seconds, as second_of has them; where a game's
+    Column("created_to", BigInteger, nullable=False),  # instant is unknown, from UNKNOWN_SECOND
+    Column("completed_from", BigInteger, nullable=False),
+    Column("completed_to", BigInteger, nullable=False),
 )
 
 batch_tags = Table(
@@ -118,7 +133,8 @@ packs = Table(
     "packs",
     metadata,
     Column("id", _id, primary_key=True, autoincrement=False),
-    Column("key", Text, nullable=False, unique=True),
+    # Ordered as bytes, by code point: two listings of packs, the storage's and the catalog's, are merged in that order.
+    Column("key", Text().with_variant(Text(collation="C"), "postgresql"), nullable=False, unique=True),
     Column("stored_bytes", BigInteger, nullable=False),
     Column("dictionary_id", BigInteger),
     Column("first_id", _id, nullable=False),  # its entries lie between these, though not they alone
@@ -167,6 +183,13 @@ damages = Table(
 def second_of(column: Column[int | None]) -> ColumnElement[int]:
     """The whole second of an instant, as the indexes on `entries` have it; an unknown one comes before all others."""
     return literal_column(_SECOND.format(f"entries.{column.name}"), BigInteger)
+
+
+def second_at(instant: int | None) -> int:
+    """What `second_of` is for an instant: its whole second as the databases divide, towards zero."""
+    if instant is None or instant == UNKNOWN_TIME:
+        return UNKNOWN_SECOND
+    return instant // 1_000_000 if instant >= 0 else -(-instant // 1_000_000)
 
 
 def instant_of(column: Column[int | None]) -> ColumnElement[int]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from gamearchive.archive import Added, Archive, OnConflict, Sender
+from gamearchive.archive import Added, Archive, OnConflict, Plan, Sender
+from gamearchive.backends.base import Deposit
 from gamearchive.model import GameRecord, Rejection
 from gamearchive.readers import ReadOptions, read_source
 
@@ -61,17 +62,26 @@ def ingest(
         StorageUnavailableError, DatabaseUnavailableError: if a batch cannot be archived. Those before it are.
     """
     sender = Sender()
-    with ThreadPoolExecutor(1, thread_name_prefix="gamearchive-ingest") as executor:
-        in_hand: tuple[Future[Added], _Batch] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="gamearchive-put") as executor:
+        in_hand: tuple[Plan, Future[Deposit], _Batch] | None = None
         for batch in _batches(sources, options, stopping):
             if in_hand is not None:
-                yield Ingested(in_hand[0].result(), in_hand[1].rejections)
+                yield _finish(archive, *in_hand)
                 in_hand = None
             if stopping():
                 return
-            in_hand = executor.submit(archive.add, batch.records, sender, on_conflict, dry_run=dry_run), batch
+            plan = archive.plan(batch.records, sender, on_conflict)
+            if dry_run:
+                yield Ingested(Added(plan.entries, plan.skipped), batch.rejections)
+            else:
+                # The next batch is read meanwhile: compressing and writing need neither this thread nor the interpreter's lock.
+                in_hand = plan, executor.submit(archive.put, plan), batch
         if in_hand is not None:
-            yield Ingested(in_hand[0].result(), in_hand[1].rejections)
+            yield _finish(archive, *in_hand)
+
+
+def _finish(archive: Archive, plan: Plan, deposit: Future[Deposit], batch: _Batch) -> Ingested:
+    return Ingested(archive.commit(plan, deposit.result()), batch.rejections)
 
 
 def _batches(sources: Iterable[str], options: ReadOptions, stopping: Callable[[], bool]) -> Iterator[_Batch]:

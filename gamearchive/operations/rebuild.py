@@ -7,8 +7,11 @@ that was killed before the catalog named it) give one row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from msgspec.structs import replace
 
@@ -16,7 +19,7 @@ from gamearchive.archive import Archive
 from gamearchive.backends.base import PackContents
 from gamearchive.catalog import DictionaryRow, PackRow
 from gamearchive.errors import IntegrityError, NotFoundError
-from gamearchive.model import ArchiveEntry
+from gamearchive.model import ArchiveEntry, is_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +37,30 @@ def rebuild(archive: Archive) -> Iterator[Rebuilt]:
     Yields:
         Each pack, once it is in the catalog or proven unreadable.
     """
-    order: list[tuple[int, str]] = []
+    order: list[tuple[int, str, bool, str]] = []
     for held in archive.holdings.packs():
         try:
-            contents = archive.holdings.contents(held.key)
+            entries = archive.holdings.contents(held.key).entries
         except (IntegrityError, NotFoundError) as error:
             yield Rebuilt(held.key, error=error)
         else:
-            order.append((min(entry.provenance.archived_at for entry in contents.entries), held.key))
-    for _, key in sorted(order):
-        contents = archive.holdings.contents(key)
+            instant = min(entry.provenance.archived_at for entry in entries)
+            order.append((instant, entries[0].entity_type, is_text(entries[0].content_type), held.key))
+    for _, together in groupby(sorted(order), key=itemgetter(0)):
+        yield from _take_in(archive, [archive.holdings.contents(key) for *_, key in together])
+
+
+def _take_in(archive: Archive, together: Sequence[PackContents]) -> Iterator[Rebuilt]:
+    """Name packs that were archived at one moment, and so, most likely, in one transaction."""
+    for contents in together:
         _name_dictionary(archive, contents)
-        entries = _numbered(archive, contents)
-        if entries:
-            pack = contents.pack
-            archive.catalog.add(entries, [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id)])
-        yield Rebuilt(key, len(entries))
+    entries = _numbered(archive, [entry for contents in together for entry in contents.entries])
+    counts = Counter(entry.place.pack for entry in entries)
+    packs = [contents.pack for contents in together]
+    if entries:
+        rows = [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id) for pack in packs if counts[pack.key]]
+        archive.catalog.add(entries, rows)
+    yield from (Rebuilt(pack.key, counts[pack.key]) for pack in packs)
 
 
 def _name_dictionary(archive: Archive, contents: PackContents) -> None:
@@ -64,14 +75,14 @@ def _name_dictionary(archive: Archive, contents: PackContents) -> None:
     archive.catalog.add_dictionary(DictionaryRow(number, entity_type, expected, 0))  # lost: verify will say so
 
 
-def _numbered(archive: Archive, contents: PackContents) -> list[ArchiveEntry]:
-    """The pack's entries with the revisions that follow on what is in the catalog, and without what is in it already."""
-    there = archive.catalog.known({entry.key for entry in contents.entries})
+def _numbered(archive: Archive, entries: Sequence[ArchiveEntry]) -> list[ArchiveEntry]:
+    """The entries with the revisions that follow on what is in the catalog, and without what is in it already."""
+    there = archive.catalog.known({entry.key for entry in entries}).games
     known = {key: (latest.revision, latest.checksum) for key, latest in there.items()}
-    numbered: list[ArchiveEntry] = []
-    for entry in contents.entries:
+    numbered: dict[int, ArchiveEntry] = {}
+    for position, entry in sorted(enumerate(entries), key=lambda pair: pair[1].revision):
         revision, digest = known.get(entry.key, (0, b""))
         if digest != entry.checksum:
             known[entry.key] = revision + 1, entry.checksum
-            numbered.append(replace(entry, revision=revision + 1))
-    return numbered
+            numbered[position] = replace(entry, revision=revision + 1)
+    return [numbered[position] for position in sorted(numbered)]

@@ -25,6 +25,9 @@ from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import ArchiveEntry
 
 
+_NO_COPY = "no copy of this dictionary is good, and games compressed with it cannot be read"
+
+
 class Finding(Enum):
     """A kind of thing that verification finds."""
 
@@ -73,8 +76,12 @@ def verify(
     Yields:
         Each pack, as it is done, and the dictionaries before them.
     """
+    gone: set[int | None] = set()
     for dictionary in archive.catalog.dictionaries():
-        yield Checked(None, 0, _check_dictionary(archive, dictionary, repair=repair))
+        found = _check_dictionary(archive, dictionary, repair=repair)
+        if any(each.reason == _NO_COPY for each in found):
+            gone.add(dictionary.id)
+        yield Checked(None, 0, found)
     for row, held in _pairs(archive):
         if stopping():
             return
@@ -84,7 +91,8 @@ def verify(
                 removed = repair and archive.holdings.remove_pack(held.key)
                 yield Checked(None, 0, [Found(Finding.ORPHANED, held.key, "the catalog does not name it", repaired=removed)])
         elif row is not None:
-            yield _check_pack(archive, row, held, full=full and _chosen(row.key, sample), repair=repair)
+            readable = row.dictionary_id not in gone
+            yield _check_pack(archive, row, held, readable=readable, full=full and _chosen(row.key, sample), repair=repair)
     if repair:
         archive.holdings.sweep()
 
@@ -122,13 +130,11 @@ def _check_dictionary(archive: Archive, row: DictionaryRow, *, repair: bool) -> 
     bad = [key for key, copy in copies.items() if copy is None or copy.checksum != row.checksum]
     if good and bad and repair:
         archive.holdings.put_dictionary(good)
-    reason = "this copy of the dictionary is missing or damaged"
-    if good is None:
-        reason = "no copy of this dictionary is good, and games compressed with it cannot be read"
+    reason = "this copy of the dictionary is missing or damaged" if good else _NO_COPY
     return [Found(Finding.DAMAGED, key, reason, repaired=repair and good is not None) for key in bad]
 
 
-def _check_pack(archive: Archive, row: PackRow, held: HeldPack | None, *, full: bool, repair: bool) -> Checked:
+def _check_pack(archive: Archive, row: PackRow, held: HeldPack | None, *, readable: bool, full: bool, repair: bool) -> Checked:
     entries = archive.catalog.entries_of(row.key)
     finding, reason = Finding.DAMAGED, None
     if held is None:
@@ -137,6 +143,8 @@ def _check_pack(archive: Archive, row: PackRow, held: HeldPack | None, *, full: 
     else:
         if held.stored_bytes != row.stored_bytes:
             reason = f"the pack has {held.stored_bytes} bytes, and not {row.stored_bytes}"
+        elif not readable:
+            reason = f"dictionary {row.dictionary_id}, that it needs, is lost"
         elif full:
             reason = _read_pack(archive, row, entries)
         lost = _lost(archive, entries) if reason else {}

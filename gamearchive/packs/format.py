@@ -176,7 +176,7 @@ def read_record(
     Raises:
         IntegrityError: if this is not exactly the record.
     """
-    subject = _subject(place.pack, key)
+    subject = subject_of(place.pack, key)
     if len(frame) != place.frame_bytes:
         raise IntegrityError(f"{subject} is cut short: {len(frame)} of {place.frame_bytes} bytes are there.")
     return _record(_content(frame, dictionary, max_record_bytes, subject), place, raw_bytes, checksum, subject)
@@ -245,7 +245,7 @@ class PackReader:
     ) -> Iterator[tuple[ArchiveEntry, bytes | IntegrityError]]:
         content: bytes | None = None
         for entry in entries:
-            subject = _subject(self.key, entry.key)
+            subject = subject_of(self.key, entry.key)
             result: bytes | IntegrityError
             try:
                 if content is None:
@@ -367,7 +367,8 @@ def _record(content: bytes, place: Place, raw_bytes: int, expected: bytes | None
     return record
 
 
-def _subject(pack: str, key: EntityKey | None) -> str:
+def subject_of(pack: str, key: EntityKey | None) -> str:
+    """What an error calls a record: by its game where that is known, and always by its pack."""
     return f"A game in pack {pack}" if key is None else f"Game {key.entity_id!r} of type {key.entity_type!r} in pack {pack}"
 
 

@@ -34,8 +34,9 @@ from typing import ClassVar
 
 import msgspec
 
+from gamearchive.errors import UsageError
 from gamearchive.facts import FactRules
-from gamearchive.model import Facts, GameRecord, Rejection, Tags, id_problem
+from gamearchive.model import Facts, GameRecord, Rejection, Tags, check_tags, check_type, id_problem
 from gamearchive.readers.streams import ByteStream
 
 MAX_RECORD_BYTES = 64 << 20
@@ -55,6 +56,9 @@ class ReadOptions(msgspec.Struct, frozen=True):
         max_record_bytes: the largest game taken, in bytes.
         rules: where the facts of JSON games are.
         tags: put on every game read.
+
+    Raises:
+        UsageError: if the type or the tags are none that games can have.
     """
 
     entity_type: str = "game"
@@ -62,6 +66,10 @@ class ReadOptions(msgspec.Struct, frozen=True):
     max_record_bytes: int = MAX_RECORD_BYTES
     rules: FactRules = FactRules()
     tags: Tags = ()
+
+    def __post_init__(self) -> None:
+        check_type(self.entity_type)
+        check_tags(self.tags)
 
 
 class ReadContext(msgspec.Struct, frozen=True):
@@ -103,7 +111,10 @@ class ReadContext(msgspec.Struct, frozen=True):
             entity_id = derived_id(payload)
         elif (problem := id_problem(entity_id)) is not None:
             return self.reject(line, problem, payload)
-        return GameRecord(options.entity_type, entity_id, payload, content_type, facts, options.tags)
+        try:
+            return GameRecord(options.entity_type, entity_id, payload, content_type, facts, options.tags)
+        except UsageError as error:
+            return self.reject(line, error.message, payload)
 
     def reject(self, line: int | None, reason: str, raw: bytes = b"") -> Rejection:
         """The rejection of a record of this source."""

@@ -133,7 +133,7 @@ def _read_value(scanner: Scanner, context: ReadContext) -> Outcome:
     try:
         document = scanner.value()
     except TooLargeError as error:
-        first = scanner.begin(_FIRST_MEMBER)
+        first = scanner.begins_like(_FIRST_MEMBER)
         if first is not None and _ID.fullmatch(_decode_name(first[1])):
             yield from _read_members(scanner, context, 0)
             return

@@ -20,7 +20,8 @@ from gamearchive.readers.streams import CHUNK_BYTES, ByteStream
 LEVELS = 6
 _REFILL_BYTES = 8 << 20
 
-_STRING = rb'"(?:[^"\\\n]++|\\[^\n])*+"'
+_INSIDE = rb'(?:[^"\\\n]++|\\[^\n])*+'
+_STRING = rb'"' + _INSIDE + rb'"'
 
 
 def _balanced(levels: int) -> re.Pattern[bytes]:
@@ -34,9 +35,10 @@ def _balanced(levels: int) -> re.Pattern[bytes]:
 
 _BALANCED = _balanced(LEVELS)
 _WHOLE_STRING = re.compile(_STRING)
-_OPEN_STRING = re.compile(rb'"(?:[^"\\\n]++|\\[^\n])*+\\?')
+_STRING_INSIDE = re.compile(_INSIDE)
 _BLANK = re.compile(rb"(?:[ \t\r\n\x1e]++|\xef\xbb\xbf)*+")  # RFC 7464's separators and byte-order marks stand between values
 _SCALAR = re.compile(rb"-?[0-9][0-9.eE+-]*+|true|false|null|NaN|-?Infinity")
+_OPEN_STRING = "a string is not closed on its line"
 _RECORD_LINE = re.compile(rb"\n(\{[^\n]*\})[ \t]*[,\]]?[ \t]*\r?(?=\n|\Z)")
 
 
@@ -101,13 +103,15 @@ class Scanner:
 
         Raises:
             BrokenError: if the text breaks off within it, or it is no value.
-                TooLargeError: if a single string within it is above the limit.
-            SourceError: if the source is a decompression bomb.
+                SourceError: if the source is a decompression bomb.
         """
         self._keeps_all = False
-        self._pass(self._measure(keep=False))
+        if self._buffer.startswith(b'"', self._at):
+            self._skip_string()
+        else:
+            self._pass(self._measure(keep=False))
 
-    def begin(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+    def begins_like(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
         """Whether what is in memory of the text from here on begins like this."""
         return pattern.match(self._buffer, self._at)
 
@@ -161,37 +165,60 @@ class Scanner:
             elif byte in (b"{", b"["):
                 depth += 1
                 size += 1
-            else:
-                if not keep:
-                    self._pass(size)
-                    size = 0
-                    self._stream.refuse_bomb()
+            elif keep:
                 self._need_more(self._at + size)
+            else:
+                self._pass(size)
+                size = 0
+                if byte:
+                    self._skip_string()
+                else:
+                    self._read_past_limit()
         return size
 
     def _measure_scalar(self) -> int:
         while True:
             string = self._buffer.startswith(b'"', self._at)
             match = (_WHOLE_STRING if string else _SCALAR).match(self._buffer, self._at)
-            rest = len(self._buffer) - self._at
             if match and (string or match.end() < len(self._buffer)):
                 return match.end() - self._at
             if string:
                 self._need_more(self._at)
-            elif rest > self._limit:
-                raise TooLargeError(self._too_large)
-            elif (not match and rest > len("-Infinity")) or not self._refill():
-                if match:
+            elif match:  # a number that may go on
+                if match.end() - self._at > self._limit:
+                    raise TooLargeError(self._too_large)
+                if not self._refill():
                     return match.end() - self._at
+            elif len(self._buffer) - self._at >= len("-Infinity") or not self._refill():
                 raise BrokenError("no JSON value begins like this")
+
+    def _skip_string(self) -> None:
+        self._pass(1)
+        while True:
+            end = _STRING_INSIDE.match(self._buffer, self._at).end()  # type: ignore[union-attr]
+            self._pass(end - self._at)
+            if self._buffer.startswith(b'"', self._at):
+                self._pass(1)
+                return
+            if self._buffer[self._at :] not in (b"", b"\\"):
+                raise BrokenError(_OPEN_STRING)
+            self._read_past_limit()
+
+    def _read_past_limit(self) -> None:
+        """Read on within a value that is passed over because it is above the limit."""
+        self._stream.refuse_bomb()
+        self._read_on()
 
     def _need_more(self, end: int) -> None:
         """Read on from a value that is unfinished at ``end``, which is the end of the buffer or an open string."""
         if len(self._buffer) - self._at > self._limit:
             raise TooLargeError(self._too_large)
         if end < len(self._buffer):
-            string = _OPEN_STRING.match(self._buffer, end)
-            if string and string.end() < len(self._buffer):
-                raise BrokenError("a string is not closed on its line")
+            inside = _STRING_INSIDE.match(self._buffer, end + 1).end()  # type: ignore[union-attr]
+            if self._buffer[inside:] not in (b"", b"\\"):
+                raise BrokenError(_OPEN_STRING)
+        self._read_on()
+
+    def _read_on(self) -> None:
         if not self._refill():
             raise BrokenError("the record is cut: its brackets or quotes are not closed")

@@ -11,6 +11,7 @@ above 128 MiB, and an xz dictionary that needs more than 256 MiB, are refused.
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -102,27 +103,22 @@ class ByteStream:
             SourceError: if the source is damaged, or a bomb.
             OSError: if the source cannot be read.
         """
-
-        def bounded(line: bytes, end: bytes = b"\n") -> bytes:
-            return line + end if len(line) <= limit else line[: limit + 1]
-
         begun: list[bytes] = []  # a line that has not ended yet
         size = 0
         while chunk := self.read():
-            *whole, rest = chunk.split(b"\n")
-            for line in whole:
-                if begun:
-                    yield bounded(b"".join([*begun, line]))
-                    begun, size = [], 0
-                else:
-                    yield bounded(line)
+            for line in io.BytesIO(chunk).readlines():
+                if line.endswith(b"\n"):
+                    whole = b"".join([*begun, line]) if begun else line
+                    yield whole if len(whole) <= limit + 1 else whole[: limit + 1]
+                    if begun:
+                        begun, size = [], 0
+                elif size <= limit:
+                    begun.append(line)
+                    size += len(line)
             if size > limit:
                 self.refuse_bomb()
-            elif rest:
-                begun.append(rest)
-                size += len(rest)
         if begun:
-            yield bounded(b"".join(begun), b"")
+            yield b"".join(begun)[: limit + 1]
 
     def delivered(self) -> int:
         """How many bytes have been read from it so far."""

@@ -3,6 +3,7 @@
 Only tests import this package; it needs pytest.
 """
 
+from gamearchive.testing.backends import BackendTests
 from gamearchive.testing.stores import Fault, FaultyStore, StoreTests
 
-__all__ = ["Fault", "FaultyStore", "StoreTests"]
+__all__ = ["BackendTests", "Fault", "FaultyStore", "StoreTests"]

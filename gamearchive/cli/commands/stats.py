@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
 from gamearchive.cli.games import size
-from gamearchive.cli.parts import JSON, Bars, Column, Fields, Table
+from gamearchive.cli.parts import JSON, Bars, Column, Fields, Part, Table
 from gamearchive.units import SECOND, format_instant, format_size
 
 if TYPE_CHECKING:

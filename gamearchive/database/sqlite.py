@@ -1,0 +1,75 @@
+"""How a SQLite database is opened: with a write-ahead log, durable, and as it lies where nothing can be written.
+
+Readers of a write-ahead log share an index beside the database and may have to make it. In a folder that they may not write,
+or on a read-only file system, SQLite therefore refuses even to read. Where there is no log, nobody is writing and the file
+says all: then it is opened as one that does not change.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from gamearchive.database.players import plays
+
+BEGIN = "gamearchive_begin"
+"""The execution option that says how a transaction begins: ``DEFERRED`` (if absent) or ``IMMEDIATE``."""
+
+_SETTINGS = ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "temp_store=MEMORY")
+
+
+def open_engine(url: URL, busy_seconds: float) -> Engine:
+    """The engine of a database in a file; it is opened when it is first used.
+
+    Args:
+        url: where it is.
+        busy_seconds: how long a statement waits for another's transaction.
+    """
+    engine = create_engine(url, connect_args={"timeout": busy_seconds})
+    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def database_files(path: Path) -> list[Path]:
+    """What a database consists of: the file first, then its journals."""
+    return [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]
+
+
+def _connect(_: Dialect, __: ConnectionPoolEntry, arguments: list[str], parameters: dict[str, float]) -> sqlite3.Connection:
+    path = Path(arguments[0])
+    try:
+        return _open(str(path), _SETTINGS, timeout=parameters["timeout"])
+    except sqlite3.OperationalError as error:
+        refused = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if not refused or not path.is_file() or _has_log(path):
+            raise
+    return _open(f"{path.absolute().as_uri()}?mode=ro&immutable=1", _SETTINGS[1:], timeout=parameters["timeout"])
+
+
+def _has_log(path: Path) -> bool:
+    log = database_files(path)[1]
+    return log.exists() and log.stat().st_size > 0
+
+
+def _open(database: str, settings: Sequence[str], *, timeout: float) -> sqlite3.Connection:
+    # The pool hands a connection from thread to thread, to one at a time.
+    connection = sqlite3.connect(database, timeout=timeout, check_same_thread=False, uri=database.startswith("file:"))
+    try:
+        # The driver's own transaction control begins too late (DEFERRED, at the first write): _begin does it instead.
+        connection.isolation_level = None
+        connection.create_function("plays", 2, plays, deterministic=True)
+        for setting in settings:
+            connection.execute(f"PRAGMA {setting}").close()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(BEGIN, 'DEFERRED')}")

