@@ -301,8 +301,9 @@ class Catalog:
     def add_dictionary(self, row: DictionaryRow) -> None:
         """Name a dictionary that lies on the backend. One that is named already stays."""
         with self.database.write() as connection:
-            if connection.execute(select(dictionaries.c.id).where(dictionaries.c.id == row.id)).first() is None:
-                type_id = self._names.word_ids(connection, [row.entity_type])[row.entity_type]
+            type_id = self._names.word_ids(connection, [row.entity_type])[row.entity_type]
+            same = (dictionaries.c.id == row.id) & (dictionaries.c.type_id == type_id)
+            if connection.execute(select(dictionaries.c.id).where(same)).first() is None:
                 added = (connection.scalar(select(func.max(dictionaries.c.added))) or 0) + 1
                 self.database.insert(connection, dictionaries, [(row.id, type_id, row.checksum, row.stored_bytes, added)])
 

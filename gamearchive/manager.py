@@ -199,6 +199,7 @@ class ArchiveManager:
                     stack.enter_context(self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS))
                     fresh = stack.enter_context(self.database.anew())
                 yield from rebuild(Archive(Catalog(fresh), self.core.holdings, self.clock))
+            self.core.catalog = Catalog(self.database)  # the numbers that the old one remembers mean something else now
 
         return self._stream(steps, self._writing)
 

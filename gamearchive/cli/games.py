@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 Time = Literal["archived", "completed", "created"]
 Since = Annotated[str | None, option("--since", metavar="WHEN", help="From then on: 7d, 2025-03-01, an RFC 3339 instant.")]
 Until = Annotated[str | None, option("--until", metavar="WHEN", help="Before then.")]
-TimeField = Annotated[
-    Time, option("--time", metavar="FIELD", help="What --since and --until mean: archived, completed, created.")
-]
+TimeField = Annotated[Time, option("--time", metavar="FIELD", help="Which time that is: archived, completed or created.")]
 TypeName = Annotated[str | None, option("--type", metavar="TYPE", help="Games of this type.")]
 Players = Annotated[
     list[str] | None, option("--player", metavar="NAME", help="Games of this player, by name or id; repeat: of all of them.")
@@ -75,6 +74,11 @@ def size(value: JSON) -> str:
     return format_size(value) if isinstance(value, int | float) else ""
 
 
+def people(value: JSON) -> str:
+    """Names for people: a name may hold a comma (``Morphy, Paul``)."""
+    return "; ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else plain(value)
+
+
 def game_columns(clock: Clock) -> tuple[Column, ...]:
     """What people see of a game in a listing."""
     now = clock.now()
@@ -92,13 +96,13 @@ def game_columns(clock: Clock) -> tuple[Column, ...]:
 
     return (
         Column("entity_id", "id"),
-        Column("entity_type", "type"),
-        Column("status", "status"),
-        Column("players", "players", show=plain),
-        Column("winner", "winner"),
-        Column("completed_at", "completed", show=second),
+        Column("entity_type", "type", wide=True),
+        Column("status", "status", shorten=True),
+        Column("players", "players", show=people, shorten=True),
+        Column("winner", "winner", shorten=True, wide=True),
+        Column("completed_at", "completed", show=second, wide=True),
         Column("archived_at", "archived", show=second, aside=age),
-        Column("raw_bytes", "size", show=size, right=True),
+        Column("raw_bytes", "size", show=size, right=True, wide=True),
     )
 
 

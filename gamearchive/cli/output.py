@@ -41,7 +41,7 @@ from gamearchive.errors import GameArchiveError
 from gamearchive.settings import colour_wanted
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, JustifyMethod, RenderableType
     from rich.progress import Progress
 
 Add: TypeAlias = Callable[[Row], None]
@@ -51,6 +51,8 @@ Report: TypeAlias = Callable[[int, float | None], None]
 
 PATIENCE_SECONDS = 1.0
 """What is over within this time shows no progress; JSON has at most one line of it in as long."""
+WIDE = 120
+"""Columns from which on a terminal is wide: it shows all of a table, and ages beside instants."""
 _TABLE_ROWS = 500
 """Rows that a terminal's table is measured by and printed with, so that a listing of any length fits the memory."""
 _WRITABLE = "Send it to a place that can take it."
@@ -305,7 +307,8 @@ class TextOutput(Output):
         )
 
     def _draw(self, part: Part) -> None:
-        _write(_drawn(self._console(sys.stdout), _drawing(part)))
+        console = self._console(sys.stdout)
+        _write(_drawn(console, _drawing(part, console.width)))
 
 
 def make_output(clock: Clock, *, json: bool = False, quiet: bool = False, verbose: int = 0, color: str = "auto") -> Output:
@@ -379,8 +382,8 @@ def _drawn(console: Console, drawing: RenderableType, end: str = "\n") -> str:
     return capture.get()
 
 
-def _drawing(part: Part) -> RenderableType:
-    """A part of a document as Rich draws it. Every string is made a Text, which has no markup."""
+def _drawing(part: Part, width: int) -> RenderableType:
+    """A part of a document as Rich draws it, so many columns wide. Every string is made a Text, which has no markup."""
     from rich.bar import Bar
     from rich.console import Group
     from rich.table import Table as Grid
@@ -388,20 +391,26 @@ def _drawing(part: Part) -> RenderableType:
 
     if isinstance(part, Table):
         grid = Grid(box=None, pad_edge=False, header_style="bold")
-        for column in part.columns:
-            grid.add_column(Text(column.heading), justify="right" if column.right else "left", overflow="fold")
+        shown = [column for column in part.columns if width >= WIDE or not column.wide]
+        for column in shown:
+            justify: JustifyMethod = "right" if column.right else "left"
+            # Rich narrows the columns first that may wrap, so these are the ones whose cells are cut instead.
+            grid.add_column(Text(column.heading), justify=justify, overflow="fold", no_wrap=not column.shorten)
         for row in part.rows:
-            cells = [Text(column.cell(row)) for column in part.columns]
-            for column, cell in zip(part.columns, cells, strict=True):
-                if column.aside is not None and row.get(column.key) is not None:
+            cells = [
+                Text(column.cell(row), no_wrap=column.shorten, overflow="ellipsis" if column.shorten else "fold")
+                for column in shown
+            ]
+            for column, cell in zip(shown, cells, strict=True):
+                if column.aside is not None and width >= WIDE and row.get(column.key) is not None:
                     cell.append(f" {visible(column.aside(row.get(column.key)))}", "dim")
             grid.add_row(*cells)
     else:
         grid = Grid.grid(padding=(0, 2), pad_edge=False)
         if isinstance(part, Bars):
             longest = max((length for _label, length, _shown in part.bars), default=0) or 1
-            for label, length, shown in part.bars:
-                grid.add_row(Text(visible(label)), Bar(longest, 0, length, width=40), Text(visible(shown), justify="right"))
+            for label, length, beside in part.bars:
+                grid.add_row(Text(visible(label)), Bar(longest, 0, length, width=40), Text(visible(beside), justify="right"))
         else:
             for key, value in part.values.items():
                 grid.add_row(Text(visible(key), "bold"), Text(visible(plain(value)), overflow="fold"))

@@ -49,6 +49,8 @@ class Column:
         show: a value as people read it.
         aside: what a terminal adds to a value, dimmed: the age of an instant.
         right: whether it is set flush right, as numbers are.
+        shorten: whether a terminal cuts a long value, with an ellipsis, rather than go on with it in the next line.
+        wide: whether only a wide terminal shows it.
     """
 
     key: str
@@ -56,6 +58,8 @@ class Column:
     show: Callable[[JSON], str] = plain
     aside: Callable[[JSON], str] | None = None
     right: bool = False
+    shorten: bool = False
+    wide: bool = False
 
     def cell(self, row: Row) -> str:
         """The row's cell."""

@@ -123,7 +123,7 @@ dictionaries = Table(
     "dictionaries",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),  # as in the frames that need it
-    Column("type_id", Integer, nullable=False, index=True),
+    Column("type_id", Integer, primary_key=True, autoincrement=False),  # two types that hold the same games learn the same
     Column("checksum", LargeBinary, nullable=False),
     Column("stored_bytes", Integer, nullable=False),  # of one of its two copies
     Column("added", Integer, nullable=False),  # counts up: the highest of a type is the one in use

@@ -54,14 +54,22 @@ def restore_each(archive: Archive, entries: Iterable[ArchiveEntry], write: Calla
 def restore_to_folder(archive: Archive, entries: Iterable[ArchiveEntry], folder: Path, *, force: bool) -> Iterator[Restored]:
     """Write one file a game into a folder, which is made if need be.
 
+    A file is named by the game's id. Where games of one run share an id (of several types, or in several revisions), those
+    after the first are named by type and revision as well.
+
     Args:
         archive: where from.
         entries: which games.
         folder: where to.
         force: write over what is there.
     """
+    written: set[str] = set()
     for entry in entries:
-        path = folder / files.safe_name(entry.entity_id, _suffix(entry))
+        name = files.safe_name(entry.entity_id, _suffix(entry))
+        if name in written:
+            name = files.safe_name(f"{entry.entity_type}/{entry.entity_id}@{entry.revision}", _suffix(entry))
+        written.add(name)
+        path = folder / name
         try:
             files.put(path, archive.read(entry), overwrite=force)
         except (IntegrityError, ExistsError) as error:
@@ -91,11 +99,13 @@ def restore_to_file(archive: Archive, entries: Iterable[ArchiveEntry], path: Pat
     if first is None:
         return
     second = next(chosen, None)
-    if second is None and path.suffix not in (".zst", ".ndjson", ".jsonl"):
-        files.put(path, archive.read(first), overwrite=force)
+    ending = path.with_suffix("").suffix if path.suffix == ".zst" else path.suffix
+    kind = _ONE_FILE.get(ending)
+    if second is None and ending not in (".ndjson", ".jsonl"):
+        with _combined(path, force=force) as stream:
+            stream.write(archive.read(first))
         yield Restored(first, path)
         return
-    kind = _ONE_FILE.get(path.with_suffix("").suffix if path.suffix == ".zst" else path.suffix)
     if kind is None:
         raise UsageError(
             f"Several games cannot go into one file named {path.name}.",

@@ -24,7 +24,6 @@ from gamearchive.catalog import DictionaryRow, PackRow
 from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import ArchiveEntry
 
-
 _NO_COPY = "no copy of this dictionary is good, and games compressed with it cannot be read"
 
 
@@ -76,11 +75,11 @@ def verify(
     Yields:
         Each pack, as it is done, and the dictionaries before them.
     """
-    gone: set[int | None] = set()
+    gone: set[tuple[str, int | None]] = set()
     for dictionary in archive.catalog.dictionaries():
         found = _check_dictionary(archive, dictionary, repair=repair)
         if any(each.reason == _NO_COPY for each in found):
-            gone.add(dictionary.id)
+            gone.add((dictionary.entity_type, dictionary.id))
         yield Checked(None, 0, found)
     for row, held in _pairs(archive):
         if stopping():
@@ -91,7 +90,7 @@ def verify(
                 removed = repair and archive.holdings.remove_pack(held.key)
                 yield Checked(None, 0, [Found(Finding.ORPHANED, held.key, "the catalog does not name it", repaired=removed)])
         elif row is not None:
-            readable = row.dictionary_id not in gone
+            readable = (row.key.partition("/")[0], row.dictionary_id) not in gone
             yield _check_pack(archive, row, held, readable=readable, full=full and _chosen(row.key, sample), repair=repair)
     if repair:
         archive.holdings.sweep()

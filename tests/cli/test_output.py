@@ -90,6 +90,7 @@ def test_a_listing_in_a_pipe_is_cells_apart_by_tabs(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_listing_on_a_terminal_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     terminal = Streams(monkeypatch, terminal=True)
     list_rows(text(color="never"))
     heading, first, second = terminal.out.splitlines()

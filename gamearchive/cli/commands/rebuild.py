@@ -19,9 +19,10 @@ def rebuild(
         bool, option("-n", "--dry-run", help="Only read the packs, and say what would be in the catalog.")
     ] = False,
 ) -> int:
-    """Make the catalog anew from the packs, when it is lost or damaged. The packs stay as they are.
+    """Make the catalog anew from the packs.
 
-    With SQLite the old catalog stays in use until the new one is complete.
+    For when it is lost or damaged. The packs stay as they are. With SQLite the old catalog stays in use until the new one is
+    complete.
     """
     return context.run(_rebuild(context, yes=yes, dry_run=dry_run))
 

@@ -27,7 +27,7 @@ app = command_group()
 @command(app, exits=(3, 10, 12, 13, 14, 15, 17), example="gamearchive restore --player Anna --output games/")
 def restore(
     context: Context,
-    games: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The games' ids.", show_default=False)] = None,
+    games: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The games' ids.", show_default=False)] = None,
     output: Annotated[
         str | None,
         option("-o", "--output", metavar="FILE|DIR/|-", help="A file, a folder (existing, or ending in /), or - for stdout."),
@@ -44,10 +44,11 @@ def restore(
     status: Statuses = None,
     tag: TagPairs = None,
 ) -> int:
-    """Restore games: by their ids, or all that the options of `query` choose.
+    """Restore games, byte for byte.
 
-    To standard output, to a folder with one file a game, or to one file, *.ndjson or *.pgn, compressed if .zst follows. Nothing
-    is written over without --force, and a file appears whole or not at all.
+    By their ids, or all that the options choose: to standard output, to a folder with one file a game, or to one file,
+    *.ndjson or *.pgn, compressed if .zst follows. Nothing is written over without --force, and a file appears whole or not at
+    all.
     """
     narrowed = any((since, until, player, status, tag))
     if not games and not narrowed and entity_type is None:

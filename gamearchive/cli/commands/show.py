@@ -6,7 +6,7 @@ from typing import Annotated
 
 from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
-from gamearchive.cli.games import GameId, TypeName, game_row, instant, size
+from gamearchive.cli.games import GameId, TypeName, game_row, instant, people, size
 from gamearchive.cli.options import option
 from gamearchive.cli.parts import Column, Fields, Row, Table
 
@@ -30,7 +30,10 @@ def show(
         int | None, option("--revision", metavar="N", minimum=1, help="Not the latest revision, but this.")
     ] = None,
 ) -> None:
-    """Show everything known about one game: its facts, where its bytes lie, and its revisions."""
+    """Show everything known about one game.
+
+    Its facts, how it came into the archive, where its bytes lie, and its revisions.
+    """
     context.run(_show(context, game, entity_type, revision))
 
 
@@ -52,6 +55,6 @@ async def _show(context: Context, game: str, entity_type: str | None, revision: 
         for each in revisions
     ]
     row = game_row(entry)
-    parts = [Fields({**row, "damage": damage} if damage else row)]
+    shown = {**row, "players": people(row["players"]), **({"damage": damage} if damage else {})}
     history = [Table(_REVISIONS, rows, title="Revisions")] if len(rows) > 1 else []
-    context.output.document({**row, "damage": damage, "revisions": rows}, *parts, *history)
+    context.output.document({**row, "damage": damage, "revisions": rows}, Fields(shown), *history)

@@ -34,9 +34,10 @@ _TYPES = (
 
 @command(app, exits=(10, 15, 17), example="gamearchive stats")
 def stats(context: Context) -> None:
-    """Show totals, sizes by type, and how many games were archived a day.
+    """Show totals, sizes and growth.
 
-    The ratio is what games take in their packs, of what they take as they are.
+    In all, by type, and how many games were archived a day. The ratio is what games take in their packs, of what they take as
+    they are.
     """
     context.run(_stats(context))
 

@@ -27,7 +27,9 @@ def verify(
         option("--repair", help="Remove what no game needs, mend dictionaries, and mark games that are lost as lost."),
     ] = False,
 ) -> int:
-    """Check that all that the catalog names is there and fits; with --full, that every byte is what it was.
+    """Check that the archive is what it says it is.
+
+    That all that the catalog names is there and fits; with --full, that every byte is what it was.
 
     What is damaged or missing is listed by game, and the command ends with 3. A pack that the catalog does not name is no
     damage: a process that was killed leaves one, and --repair takes it away.

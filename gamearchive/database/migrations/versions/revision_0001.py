@@ -74,7 +74,7 @@ def _make_packs() -> None:
     op.create_table(
         "dictionaries",
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("type_id", sa.Integer, nullable=False, index=True),
+        sa.Column("type_id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("checksum", sa.LargeBinary, nullable=False),
         sa.Column("stored_bytes", sa.Integer, nullable=False),
         sa.Column("added", sa.Integer, nullable=False),
