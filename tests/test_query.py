@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cached_property
+from math import inf
 from random import Random
 
 import pytest
 from catalog_samples import NOW, PEOPLE, add, entry, packed, random_entries, sent
+from msgspec import structs
 from sqlalchemy import event
 
 from gamearchive import query
@@ -96,24 +99,21 @@ class Reference:
             groups.setdefault((one.entity_type, one.content_type, one.facts.status, one.provenance), []).append(one)
         self.accepted += [one for group in groups.values() for one in group]
 
-    def find(self, asked: ArchiveQuery) -> list[ArchiveEntry]:
+    @cached_property
+    def numbered(self) -> list[tuple[int, ArchiveEntry]]:
+        """All entries with their place in the order, once all are there."""
         latest: dict[EntityKey, int] = {}
         for one in self.accepted:
             latest[one.key] = max(one.revision, latest.get(one.key, 0))
-        numbered = [
-            (number, ArchiveEntry(*[getattr(one, f) for f in one.__struct_fields__[:-1]], latest[one.key] != one.revision))
+        return [
+            (number, structs.replace(one, superseded=latest[one.key] != one.revision))
             for number, one in enumerate(self.accepted)
         ]
-        found = [(number, one) for number, one in numbered if self._matches(asked, one)]
-        unknown = -(1 << 80)
-        found.sort(
-            key=lambda pair: (
-                0 if asked.order is ARCHIVED else unknown if (at := _time(pair[1], asked.order)) is None else at,
-                pair[0],
-            ),
-            reverse=not asked.ascending,
-        )
-        return [one for _, one in found]
+
+    def find(self, asked: ArchiveQuery) -> list[ArchiveEntry]:
+        found = [(_place(one, asked.order), number, one) for number, one in self.numbered if self._matches(asked, one)]
+        found.sort(key=lambda item: item[:2], reverse=not asked.ascending)
+        return [one for *_, one in found]
 
     def _matches(self, asked: ArchiveQuery, one: ArchiveEntry) -> bool:
         at = _time(one, asked.time)
@@ -127,6 +127,11 @@ class Reference:
             and (asked.since is None or (at is not None and at >= asked.since))
             and (asked.until is None or (at is not None and at < asked.until))
         )
+
+
+def _place(one: ArchiveEntry, order: SortField) -> float:
+    at = _time(one, order)
+    return 0 if order is ARCHIVED else -inf if at is None else at
 
 
 def _time(one: ArchiveEntry, field: SortField) -> int | None:
@@ -168,18 +173,16 @@ def test_listings_are_what_plain_python_lists(catalog: Catalog, monkeypatch: pyt
         add(catalog, *batch)
         reference.add(batch)
     answered = 0
-    for _ in range(200):
+    for _ in range(150):
         asked = random_query(random, reference.accepted)
         expected = reference.find(asked)
         answered += bool(expected)
-        size = max(len(expected) // random.randrange(1, 6), 1)
+        size = max(len(expected) // random.randrange(1, 4), 1)
         assert list(_walk(catalog, replace(asked, limit=size))) == expected, asked
         assert catalog.count(asked) == len(expected), asked
         first, limit = random.randrange(0, 50), random.randrange(1, 50)
         assert list(catalog.find(replace(asked, offset=first, limit=limit)).entries) == expected[first : first + limit], asked
-        assert list(catalog.every(replace(asked, limit=0))) == expected, asked
-        assert list(catalog.every(replace(asked, limit=size))) == expected[:size], asked
-    assert answered > 100
+    assert answered > 75
 
 
 def _walk(catalog: Catalog, asked: ArchiveQuery) -> Iterator[ArchiveEntry]:
@@ -199,7 +202,10 @@ def test_pages_neither_repeat_nor_leave_out_while_games_are_added(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch, few: int, order: SortField, ascending: bool
 ):
     monkeypatch.setattr(query, "_FEW", few)
-    old, new = random_entries(Random(1), 400, batches=8)[:4], random_entries(Random(2), 400, until=NOW + SECOND, batches=8)
+    old, new = (
+        random_entries(Random(1), 400, batches=8)[:4],
+        random_entries(Random(2), 400, until=NOW + 10 * 3600 * SECOND, batches=8),
+    )
     for batch in old:
         add(catalog, *batch)
     asked = ArchiveQuery(sort=order, ascending=ascending, limit=20, entity_type="game")
