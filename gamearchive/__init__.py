@@ -1,1 +1,190 @@
-"""gamearchive keeps finished games: compact packs, a catalog to find them by, and their exact bytes back."""
+"""gamearchive keeps finished games: compact packs, a catalog to find them by, and their exact bytes back.
+
+It is a library with a command line on top. A program embeds `ArchiveManager`; an administrator runs ``gamearchive``, each of
+whose commands calls a method of it. All names of this module are imported when they are first used, so that
+``import gamearchive`` costs nothing::
+
+    async with ArchiveManager(load_settings()) as manager:
+        async for step in manager.archive(["games/"], ReadOptions(entity_type="chess")):
+            print(len(step.added.entries), "are safe")
+        page = await manager.query(ArchiveQuery(players=["Anna"], limit=20))
+        payload = await manager.read(page.entries[0])
+
+The house
+---------
+
+It stands on floors. A module imports only from floors below its own, nothing runs back up, and there is no circle:
+tests/test_house.py holds the table.
+
+=================  =========================================================================================================
+errors             what can go wrong: each class has a code, an exit code and a hint
+model              the values that travel: game records, facts, catalog entries, places
+clock, units       the time; durations, sizes and instants, read and printed
+facts              a game's own facts (players, winner, times), taken from its JSON
+-- leaves          each knows one thing, and none knows another leaf
+files              the durable writes to disk, and locks between processes
+settings           every setting with where it comes from; the only module that reads the environment
+readers            files of games, in JSON, PGN or any format, as a stream of game records
+packs              the format of packs, and the dictionaries that their frames are compressed with
+stores             whole objects by key: in a folder, in memory, or wherever a package installed beside this one puts them
+database           tables and engine: connections, transactions and locks, on SQLite and on PostgreSQL
+-- services
+query              what to look for, and the statement it becomes
+catalog            what is archived, where it lies, and how sure that is
+backends           the bytes of games: packs in a store, or a stranger's class with two methods
+archive            catalog and bytes in step: the one way in, and the way out
+-- operations      one verb each, over the whole archive, and none imports another: ingest, restore, verify, rebuild
+manager            the parts put together from settings, with one method for each verb, asynchronous
+bench              how fast all this is, measured on games that it makes up
+testing            suites that hold a stranger's store or backend to the contract; for tests alone
+cli                the command line: it parses, calls one method, and shows the result
+=================  =========================================================================================================
+
+Some things are one module's alone: SQLAlchemy is known to ``database``, ``query`` and ``catalog``, Typer to ``cli``, Rich and
+the standard streams to ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``.
+Every parameter of an SQL statement is bound, and nothing is ever unpickled.
+
+How a game travels
+------------------
+
+In: a reader cuts it out of its source, byte for byte, and takes its facts. `Archive.add` looks its id up in the catalog and
+passes it over if these bytes are archived already, else it numbers its revision. A batch of games is compressed on all cores
+into one pack, which is written, synced, and read back; only then is it named in the catalog, in one transaction, and the batch
+is told to be safe. Meanwhile the next batch is read. Killed at any moment, this leaves at worst a pack that the catalog does
+not name, which ``verify --repair`` takes away; run again, it goes on where it ended.
+
+Out: the catalog knows the pack, the frame and the range; one ranged read fetches the frame, which is decompressed and checked
+against the game's checksum. What comes back is what went in, or an error, never anything else.
+
+A pack repeats in its index all that the catalog knows of its games, so that a lost catalog is rebuilt from the packs alone. It
+is an ordinary Zstandard file: the stock ``zstd`` prints the games.
+
+Where to read on: a backend's contract in ``backends.base`` and a store's in ``stores.base``, how to write a reader in
+``readers.base``, the pack's format in ``packs.format``, the tables in ``database.schema``, errors and exit codes in ``errors``.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gamearchive.archive import OnConflict
+    from gamearchive.backends.base import GameBytes, IArchivalBackend
+    from gamearchive.backends.packed import FileSystemArchiveBackend
+    from gamearchive.catalog import Page
+    from gamearchive.clock import Clock, ManualClock, SystemClock
+    from gamearchive.errors import (
+        ConfigurationError,
+        DatabaseUnavailableError,
+        ExistsError,
+        GameArchiveError,
+        IntegrityError,
+        LockedError,
+        NoArchiveError,
+        NotFoundError,
+        RefusedError,
+        SchemaError,
+        SourceError,
+        StorageUnavailableError,
+        UnavailableError,
+        UnsupportedError,
+        UsageError,
+    )
+    from gamearchive.facts import FactRules
+    from gamearchive.manager import ArchiveManager
+    from gamearchive.model import (
+        ArchivalPriority,
+        ArchivalTrigger,
+        ArchiveEntry,
+        EntityKey,
+        Facts,
+        GameRecord,
+        Place,
+        Player,
+        Provenance,
+        Rejection,
+    )
+    from gamearchive.query import ArchiveQuery, SortField
+    from gamearchive.readers import ByteStream, ReadContext, Reader, ReadOptions
+    from gamearchive.settings import Settings, load_settings
+    from gamearchive.stores.base import Store, StoredObject
+
+__all__ = [
+    "ArchivalPriority",
+    "ArchivalTrigger",
+    "ArchiveEntry",
+    "ArchiveManager",
+    "ArchiveQuery",
+    "ByteStream",
+    "Clock",
+    "ConfigurationError",
+    "DatabaseUnavailableError",
+    "EntityKey",
+    "ExistsError",
+    "FactRules",
+    "Facts",
+    "FileSystemArchiveBackend",
+    "GameArchiveError",
+    "GameBytes",
+    "GameRecord",
+    "IArchivalBackend",
+    "IntegrityError",
+    "LockedError",
+    "ManualClock",
+    "NoArchiveError",
+    "NotFoundError",
+    "OnConflict",
+    "Page",
+    "Place",
+    "Player",
+    "Provenance",
+    "ReadContext",
+    "ReadOptions",
+    "Reader",
+    "RefusedError",
+    "Rejection",
+    "SchemaError",
+    "Settings",
+    "SortField",
+    "SourceError",
+    "StorageUnavailableError",
+    "Store",
+    "StoredObject",
+    "SystemClock",
+    "UnavailableError",
+    "UnsupportedError",
+    "UsageError",
+    "load_settings",
+]
+
+_MODULES = {
+    "archive": "OnConflict",
+    "backends.base": "GameBytes IArchivalBackend",
+    "backends.packed": "FileSystemArchiveBackend",
+    "catalog": "Page",
+    "clock": "Clock ManualClock SystemClock",
+    "errors": "ConfigurationError DatabaseUnavailableError ExistsError GameArchiveError IntegrityError LockedError "
+    "NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError UnavailableError "
+    "UnsupportedError UsageError",
+    "facts": "FactRules",
+    "manager": "ArchiveManager",
+    "model": "ArchivalPriority ArchivalTrigger ArchiveEntry EntityKey Facts GameRecord Place Player Provenance Rejection",
+    "query": "ArchiveQuery SortField",
+    "readers": "ByteStream ReadContext ReadOptions Reader",
+    "settings": "Settings load_settings",
+    "stores.base": "Store StoredObject",
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+if not TYPE_CHECKING:  # to a type checker, the imports above say it all
+
+    def __getattr__(name: str) -> object:
+        """A public name, imported now that it is asked for."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

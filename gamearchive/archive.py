@@ -124,7 +124,8 @@ class Archive:
             wanted |= {_kept_apart(key, digest) for key, digest in zip(keys, digests, strict=True)}
         plan = Plan(records, sender, on_conflict, self.catalog.known(wanted))
         latest = dict(plan.known.games)
-        now = self.clock.now()
+        # Where a clock was set back, or is another machine's: a rebuild takes the packs in the order of their instants.
+        now = max(self.clock.now(), plan.known.newest + 1)
         provenances: dict[Tags, Provenance] = {}
         for key, record, digest in zip(keys, records, digests, strict=True):
             there = latest.get(key)

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal_column, select, update
 
 from gamearchive.database.engine import Database
 from gamearchive.database.interning import BatchKey, Interning
 from gamearchive.database.schema import (
+    UNKNOWN_SECOND,
     UNKNOWN_TIME,
     batch_tags,
     batches,
@@ -56,10 +57,11 @@ class Latest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The latest revisions of those of some games that are archived, and as of which batch this was so."""
+    """The latest revisions of those of some games that are archived, as of which batch, and when the newest was archived."""
 
     games: Mapping[EntityKey, Latest]
     as_of: int
+    newest: int
 
 
 class _Ends(NamedTuple):
@@ -136,9 +138,10 @@ class Catalog:
         """What is archived of these games; nothing where there is no archive yet."""
         try:
             with self.database.read() as connection:
-                return Known(self._latest(connection, keys), self._ends(connection).batch - 1)
+                ends = self._ends(connection)
+                return Known(self._latest(connection, keys), ends.batch - 1, ends.accepted_at)
         except NoArchiveError:
-            return Known({}, 0)
+            return Known({}, 0, UNKNOWN_TIME)
 
     def add(self, added: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow], known: Known | None = None) -> None:
         """Take entries whose packs lie on the backend, in one transaction.
@@ -255,7 +258,8 @@ class Catalog:
             .group_by(entries.c.batch_id)
             .subquery()
         )
-        day = (batches.c.archived_at // 86_400_000_000).label("day")
+        # Not bound: PostgreSQL would take the parameters of the two places for two values, and so refuse to group by it.
+        day = (batches.c.archived_at // literal_column("86400000000")).label("day")
         sums = [func.sum(per_batch.c[name]) for name in ("games", "raw", "stored")]
         statement = select(batches.c.type_id, day, *sums).join(per_batch, per_batch.c.batch_id == batches.c.id)
         with self.database.read() as connection:
@@ -414,12 +418,10 @@ class Catalog:
             last = next_entry + len(group) - 1
             sent = key.provenance
             accepted_at = max(accepted_at, sent.archived_at)
-            created = [second_at(entry.facts.created_at) for entry in group]
-            completed = [second_at(entry.facts.completed_at) for entry in group]
             rows.append((
                 batch_id, words.entity_type, words.content_type, words.status, sent.archived_at, accepted_at,
                 words.trigger, int(sent.priority), words.policy, next_entry, last,
-                min(created), max(created), min(completed), max(completed),
+                *_span([entry.facts.created_at for entry in group]), *_span([entry.facts.completed_at for entry in group]),
             ))  # fmt: skip
             tag_rows += [(tag_id, batch_id) for tag_id in self._names.tag_ids(connection, sent.tags)]
             next_entry = last + 1
@@ -492,3 +494,9 @@ class Catalog:
                 row.raw_bytes, stored, row.checksum, place, bool(row.superseded),
             ))  # fmt: skip
         return found
+
+
+def _span(instants: Iterable[int | None]) -> tuple[int, int]:
+    """The first and the last second of those instants that are known."""
+    seconds = [second_at(instant) for instant in instants if instant is not None] or [UNKNOWN_SECOND]
+    return min(seconds), max(seconds)

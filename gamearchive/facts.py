@@ -168,16 +168,18 @@ def _extract_plain(payload: bytes) -> tuple[str, Facts] | None:
         game = _PLAIN.decode(payload)
     except (msgspec.DecodeError, RecursionError):
         return None
-    players = tuple([Player(clean_text(each.id), clean_text(each.name)) for each in game.players])
-    name = clean_text(game.winner)
-    winner = next((player for player in players if name is not None and name in (player.id, player.name)), None)
-    status, created_at, completed_at = _status(game.status), parse_time(game.created_at), parse_time(game.completed_at)
-    # What cannot be read here may stand under another name.
-    if not game.id or winner is None or None in (status, created_at, completed_at) or len(players) > MAX_PLAYERS:
+    texts = [game.id, game.winner, game.status]
+    for each in game.players:
+        texts += (each.id, each.name)
+    # What is not quite plain is left to facts_of, which mends a text, or looks for it under another name.
+    if not all(texts) or any(map(str.isspace, texts)) or max(map(len, texts)) > MAX_STATUS or not "".join(texts).isprintable():
         return None
-    if any(player.id is None and player.name is None for player in players):
+    players = tuple([Player(each.id, each.name) for each in game.players])
+    winner = next((player for player in players if game.winner in (player.id, player.name)), None)
+    created_at, completed_at = parse_time(game.created_at), parse_time(game.completed_at)
+    if winner is None or created_at is None or completed_at is None or len(players) > MAX_PLAYERS:
         return None
-    return game.id, Facts(players, winner, status, created_at, completed_at)
+    return game.id, Facts(players, winner, game.status, created_at, completed_at)
 
 
 def facts_of(document: Mapping[str, object], rules: FactRules = USUAL) -> tuple[str | None, Facts]:

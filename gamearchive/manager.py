@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from gamearchive.archive import Archive, OnConflict
 from gamearchive.backends.registry import open_holdings
@@ -24,13 +24,15 @@ from gamearchive.catalog import Catalog, Page, Sizes, Total
 from gamearchive.clock import Clock, SystemClock
 from gamearchive.database.engine import Database
 from gamearchive.model import ArchiveEntry
-from gamearchive.operations.ingest import Ingested, ingest
-from gamearchive.operations.rebuild import Rebuilt, rebuild
-from gamearchive.operations.restore import Restored, restore_each, restore_to_file, restore_to_folder
-from gamearchive.operations.verify import Checked, verify
 from gamearchive.query import ArchiveQuery
-from gamearchive.readers import ReadOptions
 from gamearchive.settings import Settings
+
+if TYPE_CHECKING:  # each verb is imported where it is used, for a command uses one
+    from gamearchive.operations.ingest import Ingested
+    from gamearchive.operations.rebuild import Rebuilt
+    from gamearchive.operations.restore import Restored
+    from gamearchive.operations.verify import Checked
+    from gamearchive.readers import ReadOptions
 
 LOCK_WAIT_SECONDS = 60.0
 """How long a run waits for one that has the archive to itself."""
@@ -51,6 +53,7 @@ class ArchiveManager:
         self.clock = clock or SystemClock()
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-read")
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-write")
+        self._under_way: dict[Iterator[object], ThreadPoolExecutor] = {}
 
     @cached_property
     def database(self) -> Database:
@@ -72,7 +75,9 @@ class ArchiveManager:
         await self.close()
 
     async def close(self) -> None:
-        """Let what is under way end, and let go of everything."""
+        """Leave what is under way after the step in hand, and let go of everything."""
+        for iterator in list(self._under_way):
+            await self._leave(iterator)
         for executor in (self._writing, self._reading):
             await asyncio.to_thread(executor.shutdown)
         if "core" in self.__dict__:
@@ -90,6 +95,7 @@ class ArchiveManager:
         stopping: Callable[[], bool] = lambda: False,
     ) -> AsyncIterator[Ingested]:
         """Archive all games of files, folders or standard input: see `operations.ingest`."""
+        from gamearchive.operations.ingest import ingest
 
         def steps() -> Iterator[Ingested]:
             if dry_run:
@@ -156,6 +162,7 @@ class ArchiveManager:
             force: write over what is there.
             write: takes the bytes of the stream.
         """
+        from gamearchive.operations.restore import restore_each, restore_to_file, restore_to_folder
 
         def steps() -> Iterator[Restored]:
             if output is None:
@@ -169,6 +176,7 @@ class ArchiveManager:
         self, *, full: bool = False, sample: float = 1.0, repair: bool = False, stopping: Callable[[], bool] = lambda: False
     ) -> AsyncIterator[Checked]:
         """Check the archive, and mend it: see `operations.verify`."""
+        from gamearchive.operations.verify import verify
 
         def steps() -> Iterator[Checked]:
             self.database.check()
@@ -186,6 +194,7 @@ class ArchiveManager:
         Args:
             dry_run: make it in a scratch folder, and throw it away.
         """
+        from gamearchive.operations.rebuild import rebuild
 
         def steps() -> Iterator[Rebuilt]:
             with ExitStack() as stack:
@@ -223,10 +232,16 @@ class ArchiveManager:
         loop = asyncio.get_running_loop()
         iterator = await loop.run_in_executor(executor, lambda: iter(steps()))
         done = object()
+        self._under_way[iterator] = executor
         try:
             while (step := await loop.run_in_executor(executor, next, iterator, done)) is not done:
                 yield step  # type: ignore[misc]
         finally:
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                await loop.run_in_executor(executor, close)
+            await self._leave(iterator)
+
+    async def _leave(self, iterator: Iterator[object]) -> None:
+        """Close an iteration, in its own thread, unless that was done."""
+        executor = self._under_way.pop(iterator, None)
+        close = getattr(iterator, "close", None)
+        if executor is not None and close is not None:
+            await asyncio.get_running_loop().run_in_executor(executor, close)

@@ -239,7 +239,7 @@ def _facts_problem(facts: Facts) -> str | None:
         for text in texts:
             if problem := _text_problem("a player's id or name", text):
                 return problem
-    if any(player.id is None and player.name is None for player in people):
+    if len(texts) < 2 * len(people) and any(player.id is None and player.name is None for player in people):
         return "a player has neither id nor name"
     for instant in (facts.created_at, facts.completed_at):
         if instant is not None and abs(instant) > _MAX_INSTANT:

@@ -172,7 +172,9 @@ def select_page(
         return [statement.order_by(*_directed(query, [second + 0 if source.few else second, instant, source.entry_id]))]
     # The rest of the order is settled within a second, by sorting. The games of unknown time, of which there may be a
     # million, count as one second, but need no sorting.
-    known = statement.where(second > UNKNOWN_SECOND).order_by(*_directed(query, [second, instant, source.entry_id]))
+    known = statement.where(second > UNKNOWN_SECOND, *source.between).order_by(
+        *_directed(query, [second, instant, source.entry_id])
+    )
     unknown = statement.where(second == UNKNOWN_SECOND).order_by(*_directed(query, [source.entry_id]))
     return [unknown, known] if query.ascending else [known, unknown]
 
@@ -193,7 +195,8 @@ class _Source:
 
     ``leading`` are columns whose order the order of acceptance follows, named so that the planner sees it too. ``few`` says
     that so few rows come that they are sorted in memory: the order is then written so that no index provides it, for a
-    planner without statistics would walk that index over the whole table to find them.
+    planner without statistics would walk that index over the whole table to find them. ``between`` is a range that the known
+    times lie in which the listing is ordered by.
     """
 
     tables: FromClause
@@ -201,6 +204,7 @@ class _Source:
     conditions: Sequence[ColumnElement[bool]]
     few: bool = False
     leading: Sequence[ColumnElement[int]] = ()
+    between: Sequence[ColumnElement[bool]] = ()
 
 
 _BEYOND = 1 << 62  # no id is so high, and no second so late
@@ -242,9 +246,8 @@ def _source(database: Database, connection: Connection, query: ArchiveQuery, nam
         return _Source(all_tables if of_batches else entries, entries.c.id, conditions, few=True)
     if archived and window:
         return _batch_wise(connection, query, [*conditions, *in_batches], few=False)
-    if not archived:
-        conditions += _seconds_between(connection, in_batches, query.order)
-    return _Source(all_tables if of_batches else entries, entries.c.id, conditions)
+    between = [] if archived else _seconds_between(connection, in_batches, query.order)
+    return _Source(all_tables if of_batches else entries, entries.c.id, conditions, between=between)
 
 
 def _batch_wise(connection: Connection, query: ArchiveQuery, conditions: list[ColumnElement[bool]], *, few: bool) -> _Source:
@@ -303,7 +306,7 @@ def _window_conditions(query: ArchiveQuery) -> list[ColumnElement[bool]]:
         if query.since is not None:
             found.append(last >= second_at(query.since))
         if query.until is not None:
-            found.append(first <= second_at(query.until))
+            found += [first <= second_at(query.until), last > UNKNOWN_SECOND]
     return found
 
 
@@ -321,11 +324,12 @@ def _ids_between(
 def _seconds_between(
     connection: Connection, in_batches: Sequence[ColumnElement[bool]], order: SortField
 ) -> list[ColumnElement[bool]]:
-    """The range of seconds that the games of the chosen batches lie in."""
+    """The range of seconds that the games of the chosen batches lie in, those of unknown time aside."""
     if not in_batches:
         return []
     first, last = _SPANS[order]
-    lowest, highest = connection.execute(select(func.min(first), func.max(last)).where(*in_batches)).one()
+    spans = select(func.min(first), func.max(last)).where(*in_batches, last > UNKNOWN_SECOND)
+    lowest, highest = connection.execute(spans).one()
     if lowest is None:
         return [false()]
     second = second_of(_COLUMNS[order])

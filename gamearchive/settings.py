@@ -25,7 +25,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gamearchive.errors import ConfigurationError, UsageError
@@ -105,6 +105,10 @@ class Settings:
     def facts_of(self, entity_type: str) -> Mapping[str, str]:
         """The JSON pointers set for a type, by fact: `FACTS` are the names, and one not set is absent."""
         return self.facts.get(entity_type, {})
+
+    def moved_to(self, home: Path) -> Settings:
+        """The same settings for an archive that has nothing in common with this one: all of it lies in another folder."""
+        return replace(self, home=home, database=_sqlite_url(home / "gamearchive.db"), storage=(home / "packs").as_uri())
 
     def shown(self) -> dict[str, str | int]:
         """Every setting by its key in the file, fit to be shown: secrets masked."""

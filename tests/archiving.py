@@ -26,19 +26,22 @@ NOISE = random.Random(7)
 class Home:
     """An archive in a folder, opened as often as a test likes: each time as another process would."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
         self.packs_folder = folder / "packs"
-        self.database = Database(f"sqlite:///{folder / 'gamearchive.db'}")
-        self.database.create()
+        self.url = url or f"sqlite:///{folder / 'gamearchive.db'}"
         self.clock = ManualClock()
-        self._databases = [self.database]
+        self._databases: list[Database] = []
+        self.database = self._open_database()
+        self.database.create()
 
     def open(self, *, store: Store | None = None, holdings: Holdings | None = None, clock: Clock | None = None) -> Archive:
-        database = Database(str(self.database.url))
-        self._databases.append(database)
         holdings = holdings or PackHoldings(store or self.store)
-        return Archive(Catalog(database), holdings, clock or self.clock)
+        return Archive(Catalog(self._open_database()), holdings, clock or self.clock)
+
+    def _open_database(self) -> Database:
+        self._databases.append(Database(self.url))
+        return self._databases[-1]
 
     @property
     def store(self) -> Store:
@@ -77,7 +80,9 @@ def game(number: int, *, entity_type: str = "game", tags: Tags = (), moves: int 
     """A JSON game of two players, the same for the same number."""
     chance = random.Random(number)
     names = chance.sample(["Ada", "Łukasz", "Bea", "Çem", "Dan", "Eve"], 2)
-    played = [{"player": names[turn % 2], "card": chance.randrange(52), "points": chance.randrange(10)} for turn in range(moves)]
+    played = [
+        {"player": names[turn % 2], "card": chance.randrange(52), "points": chance.randrange(10)} for turn in range(moves)
+    ]
     document = {"id": f"g-{number}", "players": names, "winner": names[0], "status": status, "moves": played}
     payload = json.dumps(document, ensure_ascii=False).encode()
     players = tuple([Player(name=name) for name in names])
@@ -96,4 +101,6 @@ def plain(entity_id: str, payload: bytes, *, entity_type: str = "game", content_
 
 def noise(count: int) -> Iterator[GameRecord]:
     """Opaque games in which there is nothing to learn."""
-    return (plain(f"noise-{number}", NOISE.randbytes(400), content_type=OPAQUE) for number in range(count))
+    return (
+        plain(f"noise-{number}", NOISE.randbytes(400), entity_type="replay", content_type=OPAQUE) for number in range(count)
+    )

@@ -296,3 +296,25 @@ def test_a_live_game_has_the_same_facts_as_its_json(game: dict[str, object]) -> 
 def test_no_value_breaks_the_reading_of_times(value: object) -> None:
     instant = parse_time(value)
     assert instant is None or isinstance(instant, int)
+
+
+TEXTS = st.text(max_size=80) | st.sampled_from(
+    ["p1", "Ann", " ", "2025-03-01T12:00:00Z", "2025-03-01", "draw", "0", "1740830400"]
+)
+PLAIN_GAMES = st.fixed_dictionaries(
+    {
+        "id": TEXTS,
+        "players": st.lists(st.fixed_dictionaries({"id": TEXTS, "name": TEXTS}), max_size=4),
+        "winner": TEXTS,
+        "status": TEXTS,
+        "created_at": TEXTS,
+        "completed_at": TEXTS,
+    },
+    optional={"game_id": TEXTS, "endTime": TEXTS, "state": TEXTS, "rounds": JSON_VALUES},
+)
+
+
+@given(PLAIN_GAMES)
+@settings(deadline=None, max_examples=400)
+def test_a_game_of_the_most_usual_form_has_the_facts_that_the_rules_for_all_games_find(game):
+    assert extract(json.dumps(game).encode()) == facts_of(game)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     ColumnElement,
     Connection,
@@ -33,7 +34,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
 
 from gamearchive.database import players, sqlite
@@ -146,7 +146,7 @@ class Database:
         Raises:
             SchemaError: if tables of these names are there, but another program's.
         """
-        if self.path is not None and not self.path.exists():
+        if self._is_missing():
             return False
         with self._transaction("DEFERRED") as connection:
             return self._revision(connection) is not None
@@ -161,7 +161,7 @@ class Database:
         if self._checked:
             return
         found = None
-        if self.path is None or self.path.exists():
+        if not self._is_missing():
             with self._transaction("DEFERRED") as connection:
                 found = self._revision(connection)
         if found is None:
@@ -173,6 +173,17 @@ class Database:
                 hint="Any command that writes upgrades it, such as `gamearchive archive FILE`." if older else None,
             )
         self._checked = True
+
+    def _is_missing(self) -> bool:
+        """Whether this is a file, and not there."""
+        try:
+            if self.path is not None:
+                self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError as error:
+            raise DatabaseUnavailableError(f"The database {self.name} cannot be looked for: {error.strerror}.") from error
+        return False
 
     def _revision(self, connection: Connection) -> str | None:
         """The revision that the tables are of, as the migrations count; None where there are no tables."""
@@ -279,6 +290,7 @@ class Database:
             from gamearchive.files import FileLock
 
             with FileLock(self.path.with_name(self.path.name + ".lock"), shared=shared, timeout=wait):
+                self.engine.dispose()  # who held the archive until now may have put another file in the place of an open one
                 yield
             return
         suffix = "_shared" if shared else ""
@@ -322,6 +334,8 @@ class Database:
                 f"The database {self.name} is damaged: {said}.",
                 hint="Move it away and run `gamearchive rebuild`: it makes the catalog anew from the packs.",
             )
+        if "readonly database" in said:
+            said = "it, or its folder, is read-only, or the disk is full"
         if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError) or error.connection_invalidated:
             return DatabaseUnavailableError(f"The database {self.name} cannot do its work: {said}.")
         return error

@@ -25,6 +25,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Column,
     ColumnElement,
@@ -42,7 +43,6 @@ from sqlalchemy import (
     literal_column,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 REVISION = "0001"
 """The migration that makes these tables; a test holds the two together."""
@@ -105,8 +105,8 @@ batches = Table(
     Column("policy_id", Integer),
     Column("first_id", _id, nullable=False),
     Column("last_id", _id, nullable=False),
-    Column("created_from", BigInteger, nullable=False),  # whole seconds, as second_of has them; where a game's
-    Column("created_to", BigInteger, nullable=False),  # instant is unknown, from UNKNOWN_SECOND
+    Column("created_from", BigInteger, nullable=False),  # whole seconds of the known instants, as second_of has
+    Column("created_to", BigInteger, nullable=False),  # them; both UNKNOWN_SECOND where none is known
     Column("completed_from", BigInteger, nullable=False),
     Column("completed_to", BigInteger, nullable=False),
 )
@@ -185,9 +185,9 @@ def second_of(column: Column[int | None]) -> ColumnElement[int]:
     return literal_column(_SECOND.format(f"entries.{column.name}"), BigInteger)
 
 
-def second_at(instant: int | None) -> int:
+def second_at(instant: int) -> int:
     """What `second_of` is for an instant: its whole second as the databases divide, towards zero."""
-    if instant is None or instant == UNKNOWN_TIME:
+    if instant == UNKNOWN_TIME:
         return UNKNOWN_SECOND
     return instant // 1_000_000 if instant >= 0 else -(-instant // 1_000_000)
 

@@ -1,8 +1,8 @@
 """How a SQLite database is opened: with a write-ahead log, durable, and as it lies where nothing can be written.
 
 Readers of a write-ahead log share an index beside the database and may have to make it. In a folder that they may not write,
-or on a read-only file system, SQLite therefore refuses even to read. Where there is no log, nobody is writing and the file
-says all: then it is opened as one that does not change.
+on a read-only file system and on a full one, SQLite therefore refuses even to read. Where there is no log, nobody is writing
+and the file says all: then it is opened as one that does not change.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def _connect(_: Dialect, __: ConnectionPoolEntry, arguments: list[str], paramete
     try:
         return _open(str(path), _SETTINGS, timeout=parameters["timeout"])
     except sqlite3.OperationalError as error:
-        refused = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        code = error.sqlite_errorcode
+        refused = code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or code == sqlite3.SQLITE_IOERR_SHMSIZE
         if not refused or not path.is_file() or _has_log(path):
             raise
     return _open(f"{path.absolute().as_uri()}?mode=ro&immutable=1", _SETTINGS[1:], timeout=parameters["timeout"])

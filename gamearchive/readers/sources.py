@@ -44,7 +44,8 @@ def read_source(source: str | Path, options: ReadOptions | None = None) -> Itera
         yield from _read_stdin(reader, options)
         return
     path = Path(source)
-    for found in _walk(path, "") if path.is_dir() else [(path, path.name)]:
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where a folder on the way may not be entered
+    for found in _walk(path, "") if is_folder else [(path, path.name)]:
         if isinstance(found, Rejection):
             yield found
         else:

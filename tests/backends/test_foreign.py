@@ -129,7 +129,7 @@ def test_a_stranger_that_alters_what_it_keeps_is_not_believed(home: Home) -> Non
             return (await super().retrieve(location)).upper()
 
     archive = home.open(holdings=ForeignHoldings(Altering()))
-    with pytest.raises(IntegrityError, match="'g-1'.*Altering"):
+    with pytest.raises(IntegrityError, match=r"'g-1'.*Altering"):
         archive.add([game(1)])
     assert listed(archive) == []
     archive.holdings.close()

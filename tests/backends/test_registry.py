@@ -18,9 +18,8 @@ def test_a_folder_holds_packs(tmp_path: Path) -> None:
 
 def test_the_level_is_that_of_fresh_packs() -> None:
     payload = bytes(range(200)) * 300 + b"".join(b"%d" % (number * number) for number in range(20_000))
-    sizes = [
-        open_holdings("memory:", level=level).put([entry_of(payload)], [payload], None).packs[0].stored_bytes for level in (1, 19)
-    ]
+    holdings = [open_holdings("memory:", level=level) for level in (1, 19)]
+    sizes = [each.put([entry_of(payload)], [payload], None).packs[0].stored_bytes for each in holdings]
     assert sizes[1] < sizes[0]
 
 

@@ -21,3 +21,11 @@ def home(tmp_path: Path) -> Iterator[Home]:
 @pytest.fixture
 def archive(home: Home) -> Archive:
     return home.open()
+
+
+@pytest.fixture
+def either_home(database_url: str, tmp_path: Path) -> Iterator[Home]:
+    """An archive in a folder whose catalog is on each engine in turn."""
+    home = Home(tmp_path / "home", database_url)
+    yield home
+    home.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +14,12 @@ from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
 from gamearchive.cli.games import Players, Since, Statuses, TagPairs, TimeField, TypeName, Until, game_row, make_query
 from gamearchive.cli.options import option
-from gamearchive.errors import NotFoundError, UsageError
+from gamearchive.errors import GameArchiveError, IntegrityError, NotFoundError, UsageError
 from gamearchive.units import format_size
 
 if TYPE_CHECKING:
     from gamearchive.manager import ArchiveManager
     from gamearchive.model import ArchiveEntry
-    from gamearchive.operations.restore import Restored
     from gamearchive.query import ArchiveQuery
 
 app = command_group()
@@ -64,70 +65,86 @@ def restore(
     return context.run(_restore(context, games, asked, revision, output, force=force))
 
 
+@dataclass(slots=True)
+class _Tally:
+    """What became of the games. A game that was asked for alone and fails is the command's own error."""
+
+    context: Context
+    alone: bool
+    restored: int = 0
+    failed: int = 0
+    raw_bytes: int = 0
+    codes: set[int] = field(default_factory=set)
+
+    def succeeded(self, entry: ArchiveEntry) -> None:
+        self.restored += 1
+        self.raw_bytes += entry.raw_bytes
+
+    def fail(self, entity_id: str, error: GameArchiveError) -> None:
+        if self.alone:
+            raise error
+        self.failed += 1
+        self.codes.add(error.exit_code)
+        self.context.output.problem({"code": error.code, "message": error.message, "entity_id": entity_id}, error.message)
+
+    def end(self, where: str) -> int:
+        """Tell the sums; the exit code, which is that of all failures where they have one in common."""
+        sentence = f"Restored {self.restored:,} games ({format_size(self.raw_bytes)}){where}."
+        if self.failed:
+            sentence += f" {self.failed:,} failed."
+        data = {"restored": self.restored, "failed": self.failed, "raw_bytes": self.raw_bytes}
+        if where or self.failed or self.context.options.json:
+            self.context.output.summary(data, sentence)
+        return max(self.codes, default=0) if len(self.codes) < 2 else 3
+
+
 async def _restore(
     context: Context, games: Sequence[str] | None, asked: ArchiveQuery, revision: int | None, output: str | None, *, force: bool
 ) -> int:
     from gamearchive.manager import ArchiveManager
 
     target = None if output in (None, "-") else Path(str(output))
-    folder = target is not None and (str(output).endswith("/") or target.is_dir())
-    restored = failed = raw_bytes = 0
-    code = 3
+    folder = target is not None and (str(output).endswith("/") or os.path.isdir(target))  # noqa: PTH112 - Path.is_dir raises
+    tally = _Tally(context, alone=games is not None and len(games) == 1)
     async with ArchiveManager(context.settings, context.clock) as manager:
         chosen: list[ArchiveEntry] = []
         for game in games or ():
             try:
                 chosen.append(await manager.get(game, asked.entity_type, revision))
             except NotFoundError as error:
-                if len(games or ()) == 1:
-                    raise
-                failed += 1
-                code = 12
-                context.output.problem({"code": error.code, "message": error.message, "entity_id": game}, error.message)
+                tally.fail(game, error)
 
         def entries() -> Iterator[ArchiveEntry]:
             return iter(chosen) if games else manager.core.catalog.every(asked)
 
         if target is None and context.options.json:
-            return await _print_json(context, manager, entries(), failed)
+            await _print_json(context, manager, entries(), tally)
+            return tally.end("")
         with context.output.progress("Restoring", unit="games") as report:
             async for done in manager.restore(entries, output=target, folder=folder, force=force, write=context.output.payload):
-                if done.error is None:
-                    restored += 1
-                    raw_bytes += done.entry.raw_bytes
-                    if target is not None and context.options.json:
-                        context.output.item({**game_row(done.entry), "path": str(done.path)})
+                if done.error is not None:
+                    tally.fail(done.entry.entity_id, done.error)
                 else:
-                    failed += 1
-                    code = 3 if restored else done.error.exit_code
-                    _tell_failure(context, done)
-                report(restored + failed, None)
-    where = "" if target is None else f" to {target}"
-    sentence = f"Restored {restored:,} games ({format_size(raw_bytes)}){where}." + (f" {failed:,} failed." if failed else "")
-    if target is not None or failed:
-        context.output.summary({"restored": restored, "failed": failed, "raw_bytes": raw_bytes}, sentence)
-    return code if failed else 0
+                    tally.succeeded(done.entry)
+                    if context.options.json:
+                        context.output.item({**game_row(done.entry), "path": str(done.path)})
+                report(tally.restored + tally.failed, None)
+    return tally.end("" if target is None else f" to {target}")
 
 
-def _tell_failure(context: Context, done: Restored) -> None:
-    if done.error is not None:
-        data = {"code": done.error.code, "message": done.error.message, "entity_id": done.entry.entity_id}
-        context.output.problem(data, done.error.message)
-
-
-async def _print_json(context: Context, manager: ArchiveManager, entries: Iterator[ArchiveEntry], failed: int) -> int:
+async def _print_json(context: Context, manager: ArchiveManager, entries: Iterator[ArchiveEntry], tally: _Tally) -> None:
     """Games as lines of JSON, their bytes as text where they are UTF-8, else in base64."""
     from base64 import b64encode
 
-    restored = raw_bytes = 0
     for entry in entries:
-        data = await manager.read(entry)
+        try:
+            data = await manager.read(entry)
+        except IntegrityError as error:
+            tally.fail(entry.entity_id, error)
+            continue
         try:
             payload = {"payload": data.decode()}
         except UnicodeDecodeError:
             payload = {"payload_base64": b64encode(data).decode()}
         context.output.item({**game_row(entry), **payload})
-        restored += 1
-        raw_bytes += entry.raw_bytes
-    context.output.summary({"restored": restored, "failed": failed, "raw_bytes": raw_bytes}, "")
-    return 12 if failed else 0
+        tally.succeeded(entry)

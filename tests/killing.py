@@ -1,0 +1,200 @@
+"""Command lines run in forked children, so that one can be killed at a chosen moment and costs a tenth of a second.
+
+A worker process (`workers`) imports the program and runs each command once; from then on it forks a child for each command
+line that a test wants to see the end of. Batches are small there, so that a short run has many of them. What runs in a worker
+stands here, where the worker finds it, and not in a test's module.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from pathlib import Path
+
+from archiving import EVERYTHING, found_by, game
+from running import Ended
+
+from gamearchive.archive import Archive
+from gamearchive.backends.packed import PackHoldings
+from gamearchive.catalog import Catalog
+from gamearchive.cli.app import main
+from gamearchive.clock import SystemClock
+from gamearchive.database.engine import Database
+from gamearchive.operations import ingest
+from gamearchive.operations.verify import Finding, verify
+from gamearchive.stores.filesystem import FileSystemStore
+
+BATCH_RECORDS = 40
+KILLED = -signal.SIGKILL
+
+
+def workers(count: int = 2) -> ProcessPoolExecutor:
+    """Processes that run what they are given, one thing at a time each, and fork from a state without threads."""
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("forkserver"), initializer=_warm_up)
+
+
+def _warm_up() -> None:
+    ingest.BATCH_RECORDS = BATCH_RECORDS
+    with tempfile.TemporaryDirectory() as folder:
+        source = write_games(Path(folder, "games.ndjson"), 3 * BATCH_RECORDS)
+        for command in (
+            ["archive", str(source)],
+            ["query"],
+            ["rebuild", "--yes"],
+            ["restore", "--type", "game", "--output", f"{folder}/restored/"],
+        ):
+            assert run(*command, "--home", f"{folder}/home").code == 0
+        examine(Path(folder, "home"), 3 * BATCH_RECORDS)
+
+
+def write_games(path: Path, count: int) -> Path:
+    """Write games, always the same, as JSON lines; the path again."""
+    path.write_bytes(b"".join(payload + b"\n" for payload in payloads(count).values()))
+    return path
+
+
+@cache
+def payloads(count: int) -> dict[str, bytes]:
+    """The games of `write_games` by their ids."""
+    return {f"g-{number}": game(number).payload for number in range(count)}
+
+
+def run(*arguments: str) -> Ended:
+    """Run a command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(arguments)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def summary(*arguments: str) -> dict[str, int]:
+    """Run a command line in this process, that must end well; the last line of its ``--json``."""
+    ended = run(*arguments, "--json")
+    assert ended.code == 0, ended
+    found: dict[str, int] = json.loads(ended.out.splitlines()[-1])
+    return found
+
+
+def start(arguments: Sequence[str], *preparations: Callable[[], object]) -> int:
+    """Fork a child that runs a command line; its process number.
+
+    Args:
+        arguments: the command line.
+        preparations: what to do in the child before.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        for prepare in preparations:
+            prepare()
+        code = main(arguments)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def run_and_kill(arguments: Sequence[str], seconds: float) -> int:
+    """Run a command line in a child and kill it after so many seconds; its exit code, or `KILLED`."""
+    pid = start(arguments)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def examine(home: Path, count: int) -> None:
+    """Make sure that a home holds so many of `write_games`, each once and exact, and nothing else once it has been repaired."""
+    database = Database(f"sqlite:///{home / 'gamearchive.db'}")
+    archive = Archive(Catalog(database), PackHoldings(FileSystemStore(home / "packs")), SystemClock())
+    repaired = found_by(verify(archive, repair=True))
+    assert {found.finding for found in repaired} <= {Finding.ORPHANED}, repaired
+    assert found_by(verify(archive, full=True)) == []
+    entries = list(archive.catalog.every(EVERYTHING))
+    assert len(entries) == count
+    assert {entry.entity_id: archive.read(entry) for entry in entries} == payloads(count)
+    copies = 2 * len(archive.catalog.dictionaries())
+    database.close()
+    stored = [path for path in home.rglob("*") if path.is_file()]
+    assert {path.name for path in stored if path.suffix not in (".zst", ".zdict")} == {"gamearchive.db", "gamearchive.db.lock"}
+    assert sum(path.suffix == ".zdict" for path in stored) == copies, stored
+
+
+def finish(source: Path, home: Path, count: int) -> None:
+    """Run the same command again, as after a crash, and `examine` what is there then."""
+    done = summary("archive", str(source), "--home", str(home))
+    assert (done["archived"] + done["skipped"], done["failed"]) == (count, 0)
+    assert list(home.rglob(".tmp-*")) == []
+    examine(home, count)
+
+
+def kill_archive_at(call: int, source: Path, folder: Path, count: int) -> int:
+    """Kill ``archive`` at a call, finish what it has begun, and examine it; the exit code of the run that was to be killed."""
+    import tracing
+
+    home = folder / f"killed-at-{call}"
+    code = tracing.run_and_kill_at(["archive", str(source), "--home", str(home)], call).code
+    finish(source, home, count)
+    shutil.rmtree(home)
+    return code
+
+
+def kill_archive_repeatedly(seed: int, kills: int, source: Path, folder: Path, count: int) -> int:
+    """Kill ``archive`` again and again, at random moments, on one home; how often it was killed before it was done."""
+    chance = random.Random(seed)
+    home = folder / f"killed-{seed}"
+    codes = [
+        run_and_kill(["archive", str(source), "--home", str(home)], chance.uniform(0, 0.12))  # a run takes 0.3 s or so
+        for _ in range(kills)
+    ]
+    assert set(codes) <= {0, KILLED}
+    finish(source, home, count)
+    shutil.rmtree(home)
+    return codes.count(KILLED)
+
+
+def kill_rebuild_at(call: int, home: Path, folder: Path, count: int) -> int:
+    """Kill ``rebuild`` of a copy of a home at a call: all games are there at once, and it can be run again."""
+    import tracing
+
+    copied = folder / f"killed-at-{call}"
+    shutil.copytree(home, copied)
+    code = tracing.run_and_kill_at(["rebuild", "--yes", "--home", str(copied)], call).code
+    assert summary("query", "--count", "--home", str(copied))["count"] == count
+    assert summary("rebuild", "--yes", "--home", str(copied))["records"] == count
+    examine(copied, count)
+    shutil.rmtree(copied)
+    return code
+
+
+def kill_restore(seed: int, home: Path, folder: Path, count: int) -> int:
+    """Kill ``restore`` into a folder and into a file at random moments: what is there is whole, and the rest can be added."""
+    chance = random.Random(seed)
+    games = {f"{entity_id}.json": payload for entity_id, payload in payloads(count).items()}
+    target, file = folder / f"games-{seed}", folder / f"games-{seed}.ndjson"
+    arguments = ["restore", "--type", "game", "--home", str(home), "--force", "--output"]
+    codes = [run_and_kill([*arguments, where], chance.uniform(0, 0.1)) for where in (f"{target}/", str(file))]
+    assert set(codes) <= {0, KILLED}
+    for path in target.glob("[!.]*"):
+        assert path.read_bytes() == games[path.name]
+    for where in (f"{target}/", str(file)):
+        assert summary(*arguments, where)["restored"] == count
+    assert {path.name: path.read_bytes() for path in target.glob("[!.]*")} == games
+    assert sorted(file.read_bytes().splitlines()) == sorted(games.values())
+    return codes.count(KILLED)

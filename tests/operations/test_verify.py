@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from archiving import Home, flip, found_by, game, games, listed, noise
+
+from gamearchive.archive import Archive
+from gamearchive.backends.packed import PackHoldings
+from gamearchive.errors import IntegrityError
+from gamearchive.model import ArchiveEntry
+from gamearchive.operations.verify import Finding, Found, verify
+from gamearchive.packs.dictionary import dictionary_keys
+
+
+@pytest.fixture
+def filled(home: Home) -> Home:
+    """Two packs of text with a dictionary, and one of binary."""
+    archive = home.open()
+    archive.add(games(120))
+    home.clock.turn(60)
+    archive.add(games(5, first=500))
+    home.clock.turn(60)
+    archive.add(list(noise(3)))
+    return home
+
+
+def entries_in(home: Home, entity_id: str) -> list[ArchiveEntry]:
+    archive = home.open()
+    return archive.catalog.entries_of(archive.get(entity_id).place.pack)
+
+
+def path_of(home: Home, entity_id: str) -> Path:
+    return home.path(home.open().get(entity_id).place.pack)
+
+
+def check(home: Home, **how: object) -> list[Found]:
+    return found_by(verify(home.open(), **how))  # type: ignore[arg-type]
+
+
+def ids(found: list[Found]) -> list[str]:
+    return [each.entry.entity_id for each in found if each.entry]
+
+
+def ids_of(entries: list[ArchiveEntry]) -> list[str]:
+    return [entry.entity_id for entry in entries]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_sound_archive_is_sound(filled: Home, full: bool) -> None:
+    steps = list(verify(filled.open(), full=full))
+    assert found_by(steps) == []
+    assert sum(step.records for step in steps) == 128
+    assert [step.pack for step in steps if step.pack] == sorted(
+        str(path.relative_to(filled.packs_folder)) for path in filled.packs
+    )
+
+
+def test_nothing_archived_yet(home: Home) -> None:
+    assert list(verify(home.open(), full=True, repair=True)) == []
+
+
+def test_later_revisions_do_not_trouble(filled: Home) -> None:
+    filled.open().add([game(3, moves=40)])
+    assert check(filled, full=True) == []
+
+
+def test_a_missing_pack(filled: Home) -> None:
+    lost = entries_in(filled, "g-501")
+    path_of(filled, "g-501").unlink()
+    found = check(filled)
+    assert (ids(found), {each.finding for each in found}) == (ids_of(lost), {Finding.MISSING})
+    assert check(filled, full=True) == found
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def cut_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 4])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [cut, cut_half, empty])
+def test_a_pack_of_another_length_is_found_at_once(filled: Home, spoil: Callable[[Path], None]) -> None:
+    entries = entries_in(filled, "g-501")
+    path = path_of(filled, "g-501")
+    spoil(path)
+    kept = path.stat().st_size
+    lost = [entry.entity_id for entry in entries if entry.place.frame_offset + entry.place.frame_bytes > kept]
+    for full in (False, True):
+        found = check(filled, full=full)
+        assert {each.finding for each in found} == {Finding.DAMAGED}
+        assert ids(found) == lost
+        assert {each.object for each in found} == {entries[0].place.pack}
+
+
+def test_a_flipped_byte_in_a_frame_loses_that_game_alone(filled: Home) -> None:
+    entry = filled.open().get("g-502")
+    flip(path_of(filled, "g-502"), entry.place.frame_offset + entry.place.frame_bytes // 2)
+    assert check(filled) == []
+    (found,) = check(filled, full=True)
+    assert (found.finding, found.object, found.entry) == (Finding.DAMAGED, entry.place.pack, entry)
+    assert "'g-502'" in found.reason
+
+
+@pytest.mark.parametrize("where", ["index", "seek table"])
+def test_a_flipped_byte_elsewhere_loses_no_game(filled: Home, where: str) -> None:
+    entries = entries_in(filled, "g-502")
+    data_end = max(entry.place.frame_offset + entry.place.frame_bytes for entry in entries)
+    path = path_of(filled, "g-502")
+    flip(path, data_end + 60 if where == "index" else path.stat().st_size - 12)
+    found = check(filled, full=True, repair=True)
+    assert [(each.finding, each.object, each.entry) for each in found] == [(Finding.DAMAGED, entries[0].place.pack, None)]
+    assert [filled.open().catalog.damage(entry) for entry in entries] == [None] * len(entries)
+
+
+def test_every_flipped_byte_is_found(home: Home) -> None:
+    home.open().add(games(2))
+    (path,) = home.packs
+    for position in range(0, path.stat().st_size, 23):
+        flip(path, position, position % 8)
+        assert check(home, full=True) != []
+        flip(path, position, position % 8)
+    assert check(home, full=True) == []
+
+
+def test_swapped_packs(filled: Home) -> None:
+    one, other = path_of(filled, "g-1"), path_of(filled, "g-501")
+    bytes_of_one = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(bytes_of_one)
+    assert sorted(ids(check(filled))) == sorted(ids_of(entries_in(filled, "g-1")) + ids_of(entries_in(filled, "g-501")))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE entries SET checksum = zeroblob(16) WHERE id = 3",
+        "UPDATE entries SET completed_at = completed_at + 1 WHERE id = 3",
+        "UPDATE entries SET frame_offset = 0 WHERE id = 3",
+        "UPDATE entries SET entity_key = CAST('somebody' AS BLOB) WHERE id = 3",
+        "UPDATE words SET word = 'aborted' WHERE word = 'completed'",
+        "UPDATE players SET name = 'Mallory' WHERE id = 1",
+        "DELETE FROM entries WHERE id = 4",
+    ],
+)
+def test_a_catalog_that_was_edited(home: Home, edit: str) -> None:
+    home.open().add(games(10))
+    with sqlite3.connect(home.folder / "gamearchive.db") as connection:
+        connection.execute(edit)
+    connection.close()
+    found = check(home, full=True)
+    assert found != [] or edit.startswith("DELETE")
+    assert all(each.finding is Finding.DAMAGED for each in found)
+
+
+# Orphans
+
+
+def test_an_orphan_is_no_damage_and_goes_with_repair(filled: Home) -> None:
+    other = Home(filled.folder.parent / "other")
+    other.open().add(games(3, first=900))
+    (orphan,) = other.packs
+    other.close()
+    there = filled.packs_folder / orphan.relative_to(other.packs_folder)
+    there.write_bytes(orphan.read_bytes())
+    expected = (Finding.ORPHANED, str(orphan.relative_to(other.packs_folder)), None)
+    for repair in (False, True):
+        (found,) = check(filled, repair=repair)
+        assert ((found.finding, found.object, found.entry), found.repaired) == (expected, repair)
+    assert not there.exists()
+    assert check(filled, full=True) == []
+    assert len(filled.packs) == 3
+
+
+def test_repair_sweeps_what_dead_writers_left(filled: Home) -> None:
+    left = filled.packs_folder / ".tmp" / ".tmp-0123456789abcdef"
+    left.write_bytes(b"half a pack")
+    check(filled)
+    assert left.exists()
+    check(filled, repair=True)
+    assert not left.exists()
+
+
+# Dictionaries
+
+
+def copies(home: Home) -> list[Path]:
+    (row,) = home.open().catalog.dictionaries()
+    return [home.path(key) for key in dictionary_keys("game", row.id)]
+
+
+@pytest.mark.parametrize("copy", [0, 1])
+@pytest.mark.parametrize("spoil", [Path.unlink, empty, lambda path: flip(path, 5000)], ids=["lost", "empty", "flipped"])
+def test_a_lost_copy_of_a_dictionary_is_mended_from_the_other(filled: Home, copy: int, spoil: Callable[[Path], None]) -> None:
+    path = copies(filled)[copy]
+    good = path.read_bytes()
+    spoil(path)
+    (found,) = check(filled)
+    assert (found.finding, filled.path(found.object), found.repaired) == (Finding.DAMAGED, path, False)
+    (found,) = check(filled, repair=True)
+    assert (filled.path(found.object), found.repaired) == (path, True)
+    assert path.read_bytes() == good
+    assert check(filled, full=True) == []
+
+
+def test_with_both_copies_of_its_dictionary_a_game_is_lost(filled: Home) -> None:
+    paths = copies(filled)
+    kept = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
+    for full in (False, True):
+        found = check(filled, full=full)
+        assert [filled.path(each.object) for each in found if each.entry is None] == paths
+        assert sorted(ids(found)) == sorted(record.entity_id for record in games(120) + games(5, first=500))
+    check(filled, repair=True)
+    archive = filled.open()
+    assert "dictionary" in (archive.catalog.damage(archive.get("g-7")) or "")
+    assert archive.catalog.damage(archive.get("noise-1")) is None
+    for path, data in zip(paths, kept, strict=True):
+        path.write_bytes(data)
+    assert check(filled, full=True, repair=True) == []
+    assert archive.catalog.damage(archive.get("g-7")) is None
+
+
+# Repair
+
+
+def test_repair_marks_what_is_lost_and_nothing_else(filled: Home) -> None:
+    archive = filled.open()
+    entry = archive.get("g-502")
+    flip(path_of(filled, "g-502"), entry.place.frame_offset + entry.place.frame_bytes - 1)
+    path_of(filled, "noise-1").unlink()
+    check(filled, full=True)
+    assert archive.catalog.damage(entry) is None
+    found = check(filled, full=True, repair=True)
+    assert sorted(ids(found)) == ["g-502", "noise-0", "noise-1", "noise-2"]
+    assert all(each.repaired for each in found)
+    marked = [each.entity_id for each in listed(archive) if archive.catalog.damage(each) is not None]
+    assert sorted(marked) == ["g-502", "noise-0", "noise-1", "noise-2"]
+    assert archive.read(archive.get("g-503")) == game(503).payload
+    with pytest.raises(IntegrityError):
+        archive.read(entry)
+
+
+def test_a_mark_goes_when_the_pack_comes_back(filled: Home) -> None:
+    path = path_of(filled, "g-501")
+    data = path.read_bytes()
+    path.unlink()
+    check(filled, repair=True)
+    archive = filled.open()
+    assert archive.catalog.damage(archive.get("g-501")) is not None
+    path.write_bytes(data)
+    assert check(filled, full=True, repair=True) == []
+    assert archive.catalog.damage(archive.get("g-501")) is None
+
+
+def test_a_lost_game_can_be_archived_again(filled: Home) -> None:
+    path_of(filled, "g-501").unlink()
+    check(filled, repair=True)
+    archive = filled.open()
+    archive.add([game(501, moves=1)])
+    assert archive.read(archive.get("g-501")) == game(501, moves=1).payload
+
+
+# Samples, stopping
+
+
+def test_a_sample_reads_its_share_and_always_the_same(home: Home) -> None:
+    archive = home.open()
+    for number in range(20):
+        archive.add([game(number)])
+    for path in home.packs:
+        flip(path, 20)
+    found = {share: ids(check(home, full=True, sample=share)) for share in (0.01, 0.5, 1.0)}
+    assert len(found[1.0]) == 20
+    assert len(found[0.01]) <= len(found[0.5]) < 20
+    assert set(found[0.01]) <= set(found[0.5])
+    assert ids(check(home, full=True, sample=0.5)) == found[0.5] != []
+
+
+def test_stopping_leaves_after_the_pack_in_hand(archive: Archive) -> None:
+    for number in range(6):
+        archive.add([game(number)])
+    steps: list[object] = []
+    for step in verify(archive, stopping=lambda: len(steps) >= 2):
+        steps.append(step)  # noqa: PERF402 - what was told so far decides
+    assert len(steps) == 2
+
+
+def test_a_pack_that_is_named_while_the_storage_is_listed_is_no_orphan(home: Home) -> None:
+    class Growing(PackHoldings):
+        def packs(self):
+            for held in super().packs():
+                yield held
+                if len(home.packs) == 1:
+                    home.clock.turn(86_400)
+                    home.open().add(games(3, first=50))
+
+    home.open().add(games(3))
+    assert found_by(verify(home.open(holdings=Growing(home.store)), full=True)) == []

@@ -1,0 +1,66 @@
+"""SIGKILL at any moment: nothing that was acknowledged is lost, nothing is doubled, nothing half-written is seen."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import killing
+import pytest
+import tracing
+from killing import BATCH_RECORDS, KILLED
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+
+
+@pytest.fixture
+def traceable(workers: ProcessPoolExecutor) -> None:
+    reason = workers.submit(tracing.unsupported).result()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@pytest.mark.usefixtures("traceable")
+def test_archive_may_be_killed_at_every_call_that_changes_a_file(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+    count = 3 * BATCH_RECORDS  # the third batch is the first for which a dictionary is trained
+    source = killing.write_games(tmp_path / "games.ndjson", count)
+    whole = workers.submit(tracing.run_and_kill_at, ["archive", str(source), "--home", str(tmp_path / "whole")], 0).result()
+    assert whole.code == 0
+    assert whole.calls >= 200
+    kill = partial(killing.kill_archive_at, source=source, folder=tmp_path, count=count)
+    codes = list(workers.map(kill, range(1, whole.calls + 1), chunksize=4))
+    assert set(codes) <= {0, KILLED}
+    assert codes.count(KILLED) >= whole.calls - 5  # threads take turns in their own way: a few calls more or less
+
+
+def test_archive_may_be_killed_200_times_at_random_moments(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+    count = 12 * BATCH_RECORDS
+    source = killing.write_games(tmp_path / "games.ndjson", count)
+    kill = partial(killing.kill_archive_repeatedly, kills=6, source=source, folder=tmp_path, count=count)
+    assert sum(workers.map(kill, range(36))) >= 200
+
+
+@pytest.fixture
+def home(workers: ProcessPoolExecutor, tmp_path: Path) -> Path:
+    source = killing.write_games(tmp_path / "games.ndjson", 3 * BATCH_RECORDS)
+    assert workers.submit(killing.run, "archive", str(source), "--home", str(tmp_path / "home")).result().code == 0
+    return tmp_path / "home"
+
+
+@pytest.mark.usefixtures("traceable")
+def test_rebuild_may_be_killed_before_and_while_the_new_catalog_takes_the_place_of_the_old(
+    workers: ProcessPoolExecutor, home: Path, tmp_path: Path
+) -> None:
+    calls = workers.submit(tracing.run_and_kill_at, ["rebuild", "--yes", "--home", str(home)], 0).result().calls
+    at = [*range(1, calls - 12, 8), *range(calls - 12, calls + 1)]
+    kill = partial(killing.kill_rebuild_at, home=home, folder=tmp_path, count=3 * BATCH_RECORDS)
+    codes = list(workers.map(kill, at, chunksize=4))
+    assert set(codes) <= {0, KILLED}
+    assert codes.count(KILLED) >= len(at) - 5
+
+
+def test_restore_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, home: Path, tmp_path: Path) -> None:
+    kill = partial(killing.kill_restore, home=home, folder=tmp_path, count=3 * BATCH_RECORDS)
+    assert sum(workers.map(kill, range(16))) >= 30

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from archiving import game, games, plain
+
+from gamearchive.clock import ManualClock
+from gamearchive.database.engine import Database
+from gamearchive.errors import LockedError, NoArchiveError, NotFoundError
+from gamearchive.manager import ArchiveManager
+from gamearchive.model import GameRecord
+from gamearchive.operations import ingest
+from gamearchive.query import ArchiveQuery
+from gamearchive.readers import ReadOptions
+from gamearchive.settings import Settings, load_settings
+
+OPTIONS = ReadOptions()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    return load_settings({"home": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def manager(settings: Settings) -> Iterator[ArchiveManager]:
+    manager = ArchiveManager(settings, ManualClock())
+    yield manager
+    asyncio.run(manager.close())
+
+
+def ndjson(path: Path, records: list[GameRecord]) -> list[str]:
+    path.write_bytes(b"".join(record.payload + b"\n" for record in records))
+    return [str(path)]
+
+
+async def every(steps: AsyncIterator[object]) -> list[object]:
+    return [step async for step in steps]
+
+
+def test_from_archiving_to_verifying(manager: ArchiveManager, tmp_path: Path) -> None:
+    async def steps() -> None:
+        source = ndjson(tmp_path / "a.ndjson", games(20))
+        assert [len(step.added.entries) async for step in manager.archive(source, OPTIONS)] == [20]
+        assert [len(step.added.skipped) async for step in manager.archive(source, OPTIONS)] == [20]
+        page = await manager.query(ArchiveQuery(limit=5))
+        assert [entry.entity_id for entry in page.entries] == ["g-19", "g-18", "g-17", "g-16", "g-15"]
+        assert await manager.count(ArchiveQuery()) == 20
+        entry = await manager.get("g-7")
+        assert await manager.read(entry) == game(7).payload
+        assert await manager.revisions(entry) == [entry]
+        assert await manager.damage(entry) is None
+        restored = manager.restore(lambda: [entry], output=tmp_path / "out", folder=True)
+        assert [each.path async for each in restored] == [tmp_path / "out" / "g-7.json"]
+        written: list[bytes] = []
+        assert len(await every(manager.restore(lambda: [entry], output=None, write=written.append))) == 1
+        assert written == [game(7).payload]
+        assert [checked.found async for checked in manager.verify(full=True)] == [[]]
+        assert [rebuilt.records async for rebuilt in manager.rebuild()] == [20]
+        assert await manager.get("g-7") == entry
+
+    asyncio.run(steps())
+
+
+def test_nothing_is_made_by_looking(manager: ArchiveManager, settings: Settings) -> None:
+    for look in (lambda: manager.query(ArchiveQuery()), lambda: manager.get("g-1"), lambda: every(manager.verify())):
+        with pytest.raises(NoArchiveError):
+            asyncio.run(look())
+    assert not settings.home.exists()
+
+
+def test_a_dry_run_makes_nothing(manager: ArchiveManager, settings: Settings, tmp_path: Path) -> None:
+    source = ndjson(tmp_path / "a.ndjson", games(3))
+    (step,) = asyncio.run(every(manager.archive(source, OPTIONS, dry_run=True)))
+    assert len(step.added.entries) == 3  # type: ignore[attr-defined]
+    assert not settings.home.exists()
+
+
+def test_what_is_not_there(manager: ArchiveManager, tmp_path: Path) -> None:
+    asyncio.run(every(manager.archive(ndjson(tmp_path / "a.ndjson", games(1)), OPTIONS)))
+    with pytest.raises(NotFoundError):
+        asyncio.run(manager.get("g-2"))
+
+
+def test_names_are_right_after_a_rebuild(manager: ArchiveManager, settings: Settings, tmp_path: Path) -> None:
+    """What the catalog before remembered by number is another thing by the same number in the catalog after."""
+
+    async def steps() -> None:
+        await every(manager.archive(ndjson(tmp_path / "a.ndjson", [game(1)]), ReadOptions(entity_type="first")))
+        await every(manager.archive(ndjson(tmp_path / "b.ndjson", [game(2)]), ReadOptions(entity_type="second")))
+        listed = (await manager.query(ArchiveQuery())).entries
+        for pack in (settings.home / "packs" / "first").rglob("*.zst"):
+            pack.unlink()
+        await every(manager.rebuild())
+        assert list((await manager.query(ArchiveQuery())).entries) == listed[:1]
+
+    asyncio.run(steps())
+
+
+def test_a_stream_left_early_lets_go(manager: ArchiveManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "BATCH_RECORDS", 5)
+    source = ndjson(tmp_path / "a.ndjson", games(40))
+    problems: list[object] = []
+
+    async def steps() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        left = manager.archive(source, OPTIONS)
+        assert len((await anext(left)).added.entries) == 5
+        with pytest.raises(LockedError), Database(manager.settings.database).hold(shared=False):
+            pass
+        await manager.close()
+        with Database(manager.settings.database).hold(shared=False):
+            pass
+        del left
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(steps())
+    assert problems == []
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("gamearchive")] == []
+
+
+def test_the_loop_runs_on_while_games_are_archived(manager: ArchiveManager, tmp_path: Path) -> None:
+    async def steps() -> None:
+        archiving = asyncio.ensure_future(every(manager.archive(ndjson(tmp_path / "a.ndjson", games(300)), OPTIONS)))
+        turns = 0
+        while not archiving.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns > 10
+        assert await manager.count(ArchiveQuery()) == 300
+
+    asyncio.run(steps())
+
+
+def test_listing_does_not_wait_for_archiving(manager: ArchiveManager, tmp_path: Path) -> None:
+    source = ndjson(tmp_path / "a.ndjson", games(3))
+
+    async def steps() -> None:
+        await every(manager.archive(source, OPTIONS))
+        with_hand_on_it = threading.Event()
+        held = asyncio.get_running_loop().run_in_executor(manager._writing, with_hand_on_it.wait)
+        try:
+            assert await manager.count(ArchiveQuery()) == 3
+        finally:
+            with_hand_on_it.set()
+            await held
+
+    asyncio.run(steps())
+
+
+def test_repair_waits_for_those_who_archive(manager: ArchiveManager, tmp_path: Path) -> None:
+    """Else it would take away packs that a running process has put and not named yet."""
+    asyncio.run(every(manager.archive(ndjson(tmp_path / "a.ndjson", games(3)), OPTIONS)))
+    with Database(manager.settings.database).hold(shared=True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gamearchive.manager.LOCK_WAIT_SECONDS", 0.0)
+            with pytest.raises(LockedError):
+                asyncio.run(every(manager.verify(repair=True)))
+        assert asyncio.run(every(manager.verify()))
+    assert asyncio.run(every(manager.verify(repair=True)))
+
+
+def test_the_games_of_the_settings_types_come_from_the_settings_storage(tmp_path: Path) -> None:
+    settings = load_settings({"home": str(tmp_path / "home"), "storage": (tmp_path / "elsewhere").as_uri()})
+
+    async def steps() -> None:
+        async with ArchiveManager(settings) as manager:
+            await every(manager.archive(ndjson(tmp_path / "a.ndjson", [plain("a", b'{"id": "a"}')]), OPTIONS))
+
+    asyncio.run(steps())
+    assert len(list((tmp_path / "elsewhere").rglob("*.zst"))) == 1
+    assert not (tmp_path / "home" / "packs").exists()
