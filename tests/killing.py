@@ -16,7 +16,6 @@ import shutil
 import signal
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
@@ -97,7 +96,7 @@ def start(arguments: Sequence[str], *preparations: Callable[[], object]) -> int:
     pid = os.fork()
     if pid:
         return pid
-    code = 70
+    code = 70  # it broke off before the command had an exit code
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
@@ -105,8 +104,6 @@ def start(arguments: Sequence[str], *preparations: Callable[[], object]) -> int:
         for prepare in preparations:
             prepare()
         code = main(arguments)
-    except BaseException:
-        traceback.print_exc()
     finally:
         os._exit(code)
 

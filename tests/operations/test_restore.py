@@ -22,7 +22,8 @@ from gamearchive.operations.restore import Restored, restore_each, restore_to_fi
 
 HOSTILE = (
     "../../etc/passwd", "/etc/passwd", "a/b", "a\\b", ".", "..", ".hidden", "🎲" * 100, "a\tb\nc", "con", "nul.txt", "COM1",
-    "a:b", "x" * 512, "trailing.", " ", "~", "-rf", "Game", "game", "GAME", "é", "e\u0301", "ﬁ", "fi", "\u202egpj.exe", "%2e%2e%2f",
+    "a:b", "x" * 512, "trailing.", " ", "~", "-rf", "Game", "game", "GAME", "é", "e\u0301", "ﬁ", "fi", "\u202egpj.exe",
+    "%2e%2e%2f",
 )  # fmt: skip
 PRETTY = b'{\n  "id": "pretty",\r\n  "text": "a\\nb  c",\n  "list": [\n    1,\n\n    2\n  ]\n}\n'
 CHESS = b'[Event "A"]\n[Result "1-0"]\n\n1. e4 e5 1-0\n'

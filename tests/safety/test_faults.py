@@ -210,6 +210,7 @@ def test_folders_that_may_not_be_written_or_entered(
             return gamearchive(*arguments)
 
     monkeypatch.chdir(public)
+    monkeypatch.setenv("HOME", str(public))
     games = Path(shutil.copy(source, public))
     commands = [
         *(("archive", str(games)), ("query",), ("stats",), ("verify", "--full"), ("show", "noise-1"), ("restore", "noise-1")),

@@ -1,0 +1,84 @@
+"""The README says what is true: every command and option, the exit codes, the JSON keys, and code that runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gamearchive.cli.app import COMMANDS, main
+from gamearchive.cli.declaration import EXIT_CODES
+from gamearchive.cli.games import FIELDS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SUBCOMMANDS = {"config": ("show", "check")}
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def options_of(capsys: pytest.CaptureFixture[str], *command: str) -> set[str]:
+    assert main([*command, "--help"]) == 0
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", capsys.readouterr().out.partition("Example:")[0]))
+
+
+def section(title: str) -> str:
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_is_named(command: str, capsys: pytest.CaptureFixture[str]):
+    commands = section("Commands")
+    for words in [(command, sub) for sub in SUBCOMMANDS.get(command, ())] or [(command,)]:
+        assert " ".join(words) in commands
+        named = set(re.findall(r"--[a-z][a-z-]*", commands))
+        assert options_of(capsys, *words) <= named, words
+
+
+def test_no_option_is_named_that_is_not_there(capsys: pytest.CaptureFixture[str]):
+    there = options_of(capsys)
+    for command in COMMANDS:
+        for words in [(command, sub) for sub in SUBCOMMANDS.get(command, ())] or [(command,)]:
+            there |= options_of(capsys, *words)
+    named = set(re.findall(r"(?<=`)--[a-z][a-z-]*|(?<=, `)--[a-z][a-z-]*", section("Commands")))
+    assert named - there == {"--some-name"}
+
+
+def test_the_exit_codes_are_those_of_the_program():
+    table = section("Exit codes")
+    listed = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in row.split(",")}
+    assert listed == set(EXIT_CODES)
+
+
+def test_the_keys_of_a_game_are_those_of_a_listing():
+    row = re.search(r"a game in any listing \| (.*) \|", README)
+    assert row is not None
+    assert re.findall(r"`(\w+)`", row[1]) == [column.key for column in FIELDS]
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+def test_its_python_runs(number: int, tmp_path: Path):
+    code = PYTHON[number].replace("tests/data/games", str(ROOT / "tests/data/games"))
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    if "manager.archive" in code:
+        assert "336 archived" in ended.stdout
+        assert "True" in ended.stdout
+
+
+def test_its_first_command_archives_real_games_and_lists_them(tmp_path: Path):
+    found = re.search(r"<!-- command: try -->\n```sh\n(.*?)\n```", README)
+    assert found is not None
+    install, _, commands = found[1].partition(" && .venv/bin/gamearchive ")
+    assert install.startswith("python3 -m venv .venv && .venv/bin/pip install")
+    program = shutil.which("gamearchive", path=str(Path(sys.executable).parent))
+    assert program is not None
+    script = f"{program} {commands.replace('.venv/bin/gamearchive', program)}"
+    environment = {"PATH": "/usr/bin:/bin", "XDG_DATA_HOME": str(tmp_path)}
+    ended = subprocess.run(["sh", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert "Archived 336 games" in ended.stderr
+    assert len(ended.stdout.splitlines()) == 100
