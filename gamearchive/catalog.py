@@ -349,8 +349,8 @@ class Catalog:
         return connection.scalar(statement)
 
     def _latest(self, connection: Connection, keys: Iterable[EntityKey]) -> dict[EntityKey, Latest]:
-        wanted = {encode_id(key.entity_id) for key in keys}
-        hashes = {entity_hash(key) for key in wanted}
+        wanted = set(keys)
+        hashes = {entity_hash(encode_id(key.entity_id)) for key in wanted}
         columns = entries.c.id, entries.c.entity_key, entries.c.revision, entries.c.checksum, batches.c.type_id
         statement = (
             select(*columns)
@@ -362,8 +362,8 @@ class Catalog:
         rows = connection.execute(statement.where(self.database.among(entity_keys.c.hash, hashes))).all()
         words = self._names.words(connection, {row.type_id for row in rows})
         for row in rows:
-            if row.entity_key in wanted:
-                key = EntityKey(words[row.type_id], decode_id(row.entity_key))
+            key = EntityKey(words[row.type_id], decode_id(row.entity_key))
+            if key in wanted:
                 found[key] = Latest(row.revision, row.checksum, row.id)
         return found
 

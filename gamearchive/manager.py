@@ -23,6 +23,7 @@ from gamearchive.backends.registry import open_holdings
 from gamearchive.catalog import Catalog, Page, Sizes, Total
 from gamearchive.clock import Clock, SystemClock
 from gamearchive.database.engine import Database
+from gamearchive.errors import NoArchiveError
 from gamearchive.model import ArchiveEntry
 from gamearchive.query import ArchiveQuery
 from gamearchive.settings import Settings
@@ -197,6 +198,8 @@ class ArchiveManager:
         from gamearchive.operations.rebuild import rebuild
 
         def steps() -> Iterator[Rebuilt]:
+            if not self.database.exists() and next(self.core.holdings.packs(), None) is None:
+                raise NoArchiveError(f"There is neither a catalog in {self.database.name} nor a pack in {self.core.holdings.name}.")
             with ExitStack() as stack:
                 if dry_run:
                     folder = stack.enter_context(TemporaryDirectory(prefix="gamearchive-"))

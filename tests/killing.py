@@ -7,7 +7,6 @@ stands here, where the worker finds it, and not in a test's module.
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
 import os
@@ -18,12 +17,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 
 from archiving import EVERYTHING, found_by, game
-from running import Ended
+from running import run
 
 from gamearchive.archive import Archive
 from gamearchive.backends.packed import PackHoldings
@@ -68,14 +66,6 @@ def write_games(path: Path, count: int) -> Path:
 def payloads(count: int) -> dict[str, bytes]:
     """The games of `write_games` by their ids."""
     return {f"g-{number}": game(number).payload for number in range(count)}
-
-
-def run(*arguments: str) -> Ended:
-    """Run a command line in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main(arguments)
-    return Ended(code, out.getvalue(), err.getvalue())
 
 
 def summary(*arguments: str) -> dict[str, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +44,14 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Run:
         return Ended(code, *capsys.readouterr())
 
     return run
+
+
+def run(*arguments: str) -> Ended:
+    """Run a command line in this process, where no test's `runner` is at hand; it must not print payloads."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(arguments)
+    return Ended(code, out.getvalue(), err.getvalue())
 
 
 def process(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -126,6 +126,21 @@ def test_a_stream_left_early_lets_go(manager: ArchiveManager, tmp_path: Path, mo
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("gamearchive")] == []
 
 
+def test_a_stream_that_is_closed_lets_go_at_once(
+    manager: ArchiveManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "BATCH_RECORDS", 5)
+
+    async def steps() -> None:
+        left = manager.archive(ndjson(tmp_path / "a.ndjson", games(40)), OPTIONS)
+        await anext(left)
+        await left.aclose()  # type: ignore[attr-defined]
+        with Database(manager.settings.database).hold(shared=False):
+            assert await manager.count(ArchiveQuery()) == 5
+
+    asyncio.run(steps())
+
+
 def test_the_loop_runs_on_while_games_are_archived(manager: ArchiveManager, tmp_path: Path) -> None:
     async def steps() -> None:
         archiving = asyncio.ensure_future(every(manager.archive(ndjson(tmp_path / "a.ndjson", games(300)), OPTIONS)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cached_property
@@ -319,18 +320,20 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_no_listing_reads_the_whole_table(filled: Catalog, monkeypatch: pytest.MonkeyPatch, listing: str):
     monkeypatch.setattr(query, "_FEW", 200)
     asked = replace(LISTINGS[listing], limit=10)
-    asking = _asked_of(filled.database)
-    first = filled.find(asked)
-    assert first.entries or listing == "unknown player"
-    if first.next_cursor:
-        filled.find(replace(asked, cursor=first.next_cursor))
+    with _asked_of(filled.database) as asking:
+        first = filled.find(asked)
+        assert first.entries or listing == "unknown player"
+        if first.next_cursor:
+            filled.find(replace(asked, cursor=first.next_cursor))
     if filled.database.path is None:
         _check_postgresql(filled.database, asking)
     else:
         _check_sqlite(filled.database, asking)
 
 
-def _asked_of(database: Database) -> list[tuple[str, object]]:
+@contextmanager
+def _asked_of(database: Database) -> Iterator[list[tuple[str, object]]]:
+    """The questions that a database is asked meanwhile, with their parameters."""
     asking: list[tuple[str, object]] = []
 
     def note(_: object, __: object, statement: str, parameters: object, ___: object, ____: bool) -> None:
@@ -338,12 +341,13 @@ def _asked_of(database: Database) -> list[tuple[str, object]]:
             asking.append((statement, parameters))
 
     event.listen(database.engine, "before_cursor_execute", note)
-    return asking
+    yield asking
+    event.remove(database.engine, "before_cursor_execute", note)
 
 
 def _check_sqlite(database: Database, asking: Sequence[tuple[str, object]]) -> None:
     with database.engine.connect() as connection:
-        for statement, parameters in list(asking):
+        for statement, parameters in asking:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
             unordered = any(re.fullmatch("USE TEMP B-TREE FOR ORDER BY", line) for line in plan)
             for line in plan:
@@ -353,7 +357,7 @@ def _check_sqlite(database: Database, asking: Sequence[tuple[str, object]]) -> N
 
 def _check_postgresql(database: Database, asking: Sequence[tuple[str, object]]) -> None:
     with database.engine.connect() as connection:
-        for statement, parameters in list(asking):
+        for statement, parameters in asking:
             (plan,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
             assert _rows_read(plan["Plan"]) < _GAMES / 2, (plan, statement)
 

@@ -40,7 +40,8 @@ def make_app(arguments: Sequence[str] = ()) -> typer.Typer:
         exits=EXIT_CODES,
         example="gamearchive archive games/",
     )
-    for name in arguments[:1] if set(arguments[:1]) & set(COMMANDS) else COMMANDS:
+    asked = [name for name in arguments[:1] if name in COMMANDS]
+    for name in asked or COMMANDS:
         app.add_typer(import_module(f"gamearchive.cli.commands.{name}").app)
     return app
 

@@ -312,6 +312,15 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     assert not HEAVY & set(ended.stderr.split())
 
 
+def test_a_command_imports_no_other_command() -> None:
+    code = (
+        "import sys; from gamearchive.cli.app import main; main(['config', 'show']);"
+        "print(*(name for name in sys.modules if name.startswith('gamearchive.cli.commands.')), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stderr.split() == ["gamearchive.cli.commands.config"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_imports_nothing_heavy(shell: str) -> None:
     code = "import sys; from gamearchive.cli.app import main; main([]); print(*sys.modules, file=sys.stderr)"

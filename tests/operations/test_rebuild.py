@@ -64,7 +64,7 @@ def test_types_and_kinds_of_one_moment_keep_their_order_and_revisions(home: Home
     chance = ManualClock(home.clock.now())
     for round_ in range(6):
         records = [
-            plain(f"{round_}-{number % 3}", b"%d %d" % (round_, number), entity_type=entity_type, content_type=kind)
+            plain(f"{round_}-{number % 2}", b"%d %d" % (round_, number), entity_type=entity_type, content_type=kind)
             for number, (entity_type, kind) in enumerate(
                 [("go", JSON), ("go", OPAQUE), ("chess", JSON), ("go", JSON), ("go", OPAQUE), ("go", JSON), ("chess", OPAQUE)]
             )

@@ -298,11 +298,10 @@ def test_stopping_leaves_after_the_pack_in_hand(archive: Archive) -> None:
 def test_a_pack_that_is_named_while_the_storage_is_listed_is_no_orphan(home: Home) -> None:
     class Growing(PackHoldings):
         def packs(self):
-            for held in super().packs():
-                yield held
-                if len(home.packs) == 1:
-                    home.clock.turn(86_400)
-                    home.open().add(games(3, first=50))
+            yield from super().packs()
+            home.clock.turn(86_400)
+            home.open().add(games(3, first=50))
+            yield list(super().packs())[1]
 
     home.open().add(games(3))
     assert found_by(verify(home.open(holdings=Growing(home.store)), full=True)) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import killing
 import pytest
+import running
 import tracing
 from killing import BATCH_RECORDS, KILLED
 
@@ -45,7 +46,7 @@ def test_archive_may_be_killed_200_times_at_random_moments(workers: ProcessPoolE
 @pytest.fixture
 def home(workers: ProcessPoolExecutor, tmp_path: Path) -> Path:
     source = killing.write_games(tmp_path / "games.ndjson", 3 * BATCH_RECORDS)
-    assert workers.submit(killing.run, "archive", str(source), "--home", str(tmp_path / "home")).result().code == 0
+    assert workers.submit(running.run, "archive", str(source), "--home", str(tmp_path / "home")).result().code == 0
     return tmp_path / "home"
 
 
