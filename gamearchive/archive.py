@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gamearchive.accession import Known, Latest, OvertakenError, PackRow
 from gamearchive.backends.base import Deposit, HeldPack, Holdings
-from gamearchive.catalog import Catalog, DictionaryRow, Known, Latest, OvertakenError, PackRow
+from gamearchive.catalog import Catalog, DictionaryRow
 from gamearchive.clock import Clock
 from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import (

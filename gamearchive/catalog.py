@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, delete, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal_column, select
 
+from gamearchive.accession import Accession, Known, PackRow
 from gamearchive.database.engine import Database
-from gamearchive.database.interning import BatchKey, Interning
+from gamearchive.database.interning import Interning
 from gamearchive.database.schema import (
-    UNKNOWN_SECOND,
     UNKNOWN_TIME,
-    batch_tags,
     batches,
     damages,
     dictionaries,
@@ -29,56 +27,13 @@ from gamearchive.database.schema import (
     entity_keys,
     entries,
     packs,
-    second_at,
 )
-from gamearchive.errors import GameArchiveError, NoArchiveError, UsageError
+from gamearchive.errors import NoArchiveError, UsageError
 from gamearchive.model import ArchiveEntry, EntityKey, Facts, Place, decode_id, encode_id
-from gamearchive.query import ACCEPTANCE_LAG, ArchiveQuery, Resolved, SortField, encode_cursor, select_count, select_page
+from gamearchive.query import ArchiveQuery, Resolved, SortField, encode_cursor, select_count, select_page
 
 CHUNK = 1_000
 """So many rows are read or looked up at a time."""
-
-
-class OvertakenError(GameArchiveError):
-    """Another process archived some of the same games meanwhile; their revisions must be numbered again."""
-
-    code = "overtaken"
-    exit_code = 11
-    default_hint = "Run the command again."
-
-
-class Latest(NamedTuple):
-    """The latest revision of a game: its number, its checksum, and the id of its row."""
-
-    revision: int
-    checksum: bytes
-    row: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The latest revisions of those of some games that are archived, as of which batch, and when the newest was archived."""
-
-    games: Mapping[EntityKey, Latest]
-    as_of: int
-    newest: int
-
-
-class _Ends(NamedTuple):
-    """Where the catalog goes on: the running maximum of acceptance, and the next ids of a batch and an entry."""
-
-    accepted_at: int
-    batch: int
-    entry: int
-
-
-@dataclass(frozen=True, slots=True)
-class PackRow:
-    """A pack that the catalog names: its key, its length, and the dictionary that its frames need."""
-
-    key: str
-    stored_bytes: int
-    dictionary_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +93,7 @@ class Catalog:
         """What is archived of these games; nothing where there is no archive yet."""
         try:
             with self.database.read() as connection:
-                ends = self._ends(connection)
-                return Known(self._latest(connection, keys), ends.batch - 1, ends.accepted_at)
+                return Accession(self.database, connection, self._names).known(keys)
         except NoArchiveError:
             return Known({}, 0, UNKNOWN_TIME)
 
@@ -154,24 +108,8 @@ class Catalog:
         Raises:
             OvertakenError: if a game's latest revision is another by now; nothing is added.
         """
-        keys = [entry.key for entry in added]
         with self.database.write() as connection:
-            ends = self._ends(connection)
-            current = known is not None and known.as_of == ends.batch - 1
-            games = known.games if known is not None and current else self._latest(connection, set(keys))
-            latest = self._number_on(games, added, keys)
-            if min(entry.provenance.archived_at for entry in added) < ends.accepted_at - ACCEPTANCE_LAG:
-                raise OvertakenError("The clock went back, or archiving these games took too long.")
-            groups: dict[BatchKey, list[ArchiveEntry]] = {}
-            for entry in sorted(added, key=lambda entry: entry.provenance.archived_at):
-                key = BatchKey(entry.entity_type, entry.content_type, entry.facts.status, entry.provenance)
-                groups.setdefault(key, []).append(entry)
-            ordered = [entry for group in groups.values() for entry in group]
-            pack_ids = self._add_packs(connection, pack_rows, ordered, ends.entry)
-            self._add_batches(connection, groups, ends)
-            batch_ids = [batch for batch, group in enumerate(groups.values(), ends.batch) for _ in group]
-            self._add_entries(connection, ordered, batch_ids, pack_ids, ends.entry, latest)
-            self._supersede(connection, [row for row in [games[key].row for key in latest if key in games] if row is not None])
+            Accession(self.database, connection, self._names).take(added, pack_rows, known)
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry | None:
         """One game's latest revision, or the one asked for; None if it is not archived.
@@ -348,119 +286,6 @@ class Catalog:
         )
         return connection.scalar(statement)
 
-    def _latest(self, connection: Connection, keys: Iterable[EntityKey]) -> dict[EntityKey, Latest]:
-        wanted = set(keys)
-        hashes = {entity_hash(encode_id(key.entity_id)) for key in wanted}
-        columns = entries.c.id, entries.c.entity_key, entries.c.revision, entries.c.checksum, batches.c.type_id
-        statement = (
-            select(*columns)
-            .join(entity_keys, entity_keys.c.entry_id == entries.c.id)
-            .join(batches, batches.c.id == entries.c.batch_id)
-            .where(entries.c.superseded.is_(None))
-        )
-        found: dict[EntityKey, Latest] = {}
-        rows = connection.execute(statement.where(self.database.among(entity_keys.c.hash, hashes))).all()
-        words = self._names.words(connection, {row.type_id for row in rows})
-        for row in rows:
-            key = EntityKey(words[row.type_id], decode_id(row.entity_key))
-            if key in wanted:
-                found[key] = Latest(row.revision, row.checksum, row.id)
-        return found
-
-    def _number_on(
-        self, games: Mapping[EntityKey, Latest], added: Sequence[ArchiveEntry], keys: Sequence[EntityKey]
-    ) -> dict[EntityKey, int]:
-        """The latest revision of each game with those added, once it is sure that they follow on what there is."""
-        latest: dict[EntityKey, int] = {}
-        # In the order of revisions: those of one game may lie in two packs, one of text and one of binary records.
-        for key, entry in sorted(zip(keys, added, strict=True), key=lambda pair: pair[1].revision):
-            before = latest.get(key) or (games[key].revision if key in games else 0)
-            if before != entry.revision - 1:
-                raise OvertakenError(f"The {entry.entity_type} {entry.entity_id!r} was archived by another process meanwhile.")
-            latest[key] = entry.revision
-        return latest
-
-    def _ends(self, connection: Connection) -> _Ends:
-        row = connection.execute(
-            select(batches.c.accepted_at, batches.c.id, batches.c.last_id).order_by(batches.c.id.desc()).limit(1)
-        ).first()
-        return _Ends(row.accepted_at, row.id + 1, row.last_id + 1) if row else _Ends(UNKNOWN_TIME, 1, 1)
-
-    def _add_packs(
-        self, connection: Connection, pack_rows: Sequence[PackRow], ordered: Sequence[ArchiveEntry], next_entry: int
-    ) -> dict[str, int]:
-        first: dict[str, int] = {}
-        last: dict[str, int] = {}
-        for number, entry in enumerate(ordered, next_entry):
-            first.setdefault(entry.place.pack, number)
-            last[entry.place.pack] = number
-        # A stranger's backend may give games of equal bytes one location, now or again years later.
-        there: dict[str, int] = {}
-        for start in range(0, len(pack_rows), CHUNK):
-            keys = [row.key for row in pack_rows[start : start + CHUNK]]
-            there |= {
-                row.key: row.id for row in connection.execute(select(packs.c.id, packs.c.key).where(packs.c.key.in_(keys)))
-            }
-        for key, pack_id in there.items():
-            connection.execute(update(packs).where(packs.c.id == pack_id).values(last_id=last[key]))
-        new = {row.key: row for row in pack_rows if row.key not in there}
-        free = (connection.scalar(select(func.max(packs.c.id))) or 0) + 1
-        ids = {key: number for number, key in enumerate(new, free)}
-        rows = [(ids[key], key, row.stored_bytes, row.dictionary_id, first[key], last[key]) for key, row in new.items()]
-        self.database.insert(connection, packs, rows)
-        return there | ids
-
-    def _add_batches(self, connection: Connection, groups: Mapping[BatchKey, Sequence[ArchiveEntry]], ends: _Ends) -> None:
-        rows, tag_rows = [], []
-        accepted_at, next_entry = ends.accepted_at, ends.entry
-        for batch_id, (key, group) in enumerate(groups.items(), ends.batch):
-            words = self._names.batch_words(connection, key)
-            last = next_entry + len(group) - 1
-            sent = key.provenance
-            accepted_at = max(accepted_at, sent.archived_at)
-            rows.append((
-                batch_id, words.entity_type, words.content_type, words.status, sent.archived_at, accepted_at,
-                words.trigger, int(sent.priority), words.policy, next_entry, last,
-                *_span([entry.facts.created_at for entry in group]), *_span([entry.facts.completed_at for entry in group]),
-            ))  # fmt: skip
-            tag_rows += [(tag_id, batch_id) for tag_id in self._names.tag_ids(connection, sent.tags)]
-            next_entry = last + 1
-        self.database.insert(connection, batches, rows)
-        self.database.insert(connection, batch_tags, tag_rows)
-
-    def _add_entries(
-        self,
-        connection: Connection,
-        ordered: Sequence[ArchiveEntry],
-        batch_numbers: Sequence[int],
-        pack_ids: Mapping[str, int],
-        next_entry: int,
-        latest: Mapping[EntityKey, int],
-    ) -> None:
-        player_ids = self._names.player_ids(connection, ordered)
-        rows, hashes, played = [], [], []
-        for entry_id, (entry, batch_id) in enumerate(zip(ordered, batch_numbers, strict=True), next_entry):
-            facts, place = entry.facts, entry.place
-            key = encode_id(entry.entity_id)
-            seats = [player_ids[player] for player in facts.players]
-            rows.append((
-                entry_id, key, entry.revision, None if latest[entry.key] == entry.revision else 1, batch_id,
-                pack_ids[place.pack], place.frame_offset, place.frame_bytes, place.record_offset, entry.raw_bytes,
-                None if entry.stored_bytes == place.frame_bytes else entry.stored_bytes, entry.checksum,
-                facts.created_at, facts.completed_at, player_ids[facts.winner] if facts.winner else None,
-                self.database.players.stored(seats),
-            ))  # fmt: skip
-            hashes.append((entity_hash(key), entry_id))
-            played.append((entry_id, seats))
-        hashes.sort()  # neighbours go to one page of the index
-        self.database.insert(connection, entries, rows)
-        self.database.insert(connection, entity_keys, hashes)
-        self.database.players.add(connection, played)
-
-    def _supersede(self, connection: Connection, rows: Sequence[int]) -> None:
-        if rows:
-            connection.execute(update(entries).where(self.database.among(entries.c.id, rows)).values(superseded=1))
-
     def _resolve(self, connection: Connection, query: ArchiveQuery) -> Resolved | None:
         """The query's names as ids; None where one of them is in no row, and so nothing matches."""
         words = [*([query.entity_type] if query.entity_type else []), *query.statuses]
@@ -494,9 +319,3 @@ class Catalog:
                 row.raw_bytes, stored, row.checksum, place, bool(row.superseded),
             ))  # fmt: skip
         return found
-
-
-def _span(instants: Iterable[int | None]) -> tuple[int, int]:
-    """The first and the last second of those instants that are known."""
-    seconds = [second_at(instant) for instant in instants if instant is not None] or [UNKNOWN_SECOND]
-    return min(seconds), max(seconds)

@@ -199,7 +199,9 @@ class ArchiveManager:
 
         def steps() -> Iterator[Rebuilt]:
             if not self.database.exists() and next(self.core.holdings.packs(), None) is None:
-                raise NoArchiveError(f"There is neither a catalog in {self.database.name} nor a pack in {self.core.holdings.name}.")
+                raise NoArchiveError(
+                    f"There is neither a catalog in {self.database.name} nor a pack in {self.core.holdings.name}."
+                )
             with ExitStack() as stack:
                 if dry_run:
                     folder = stack.enter_context(TemporaryDirectory(prefix="gamearchive-"))

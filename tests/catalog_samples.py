@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from gamearchive.catalog import Catalog, OvertakenError, PackRow
+from gamearchive.accession import OvertakenError, PackRow
+from gamearchive.catalog import Catalog
 from gamearchive.database.engine import Database
 from gamearchive.model import (
     JSON,

@@ -9,10 +9,10 @@ from archiving import Home, flip, game, games, listed, noise, plain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gamearchive.accession import OvertakenError
 from gamearchive.archive import Archive, OnConflict, Sender
 from gamearchive.backends.base import Deposit
 from gamearchive.backends.packed import PackHoldings
-from gamearchive.catalog import OvertakenError
 from gamearchive.errors import IntegrityError, NotFoundError, StorageUnavailableError, UsageError
 from gamearchive.model import (
     JSON,

@@ -12,7 +12,8 @@ import pytest
 from catalog_samples import NOW, add, add_as_another_process, entry, packed, packs_of, random_entries, sent
 from msgspec import structs
 
-from gamearchive.catalog import CHUNK, Catalog, DictionaryRow, OvertakenError, PackRow, Total
+from gamearchive.accession import OvertakenError, PackRow
+from gamearchive.catalog import CHUNK, Catalog, DictionaryRow, Total
 from gamearchive.database import interning
 from gamearchive.database.engine import Database
 from gamearchive.errors import NoArchiveError, UsageError

@@ -2,7 +2,7 @@
 
 Four players at a table, some rounds of bids, turns and scores: about 4 KB of JSON, which Zstandard at level 3 with a
 dictionary brings to about 17 %. The values hang together (scores add up, the winner has the most, times go on), a few players
-play most of the games, and one game in twelve is abandoned. The same count and seed give the same games, byte for byte.
+play most of the games, bots fill the tables up, and one game in twelve is abandoned. The same count and seed give the same games, byte for byte.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 from uuid import UUID
 
 from gamearchive.units import SECOND, format_instant
@@ -31,6 +32,17 @@ _NAMES = (  # noqa: SIM905 - legible
     "Reed Robin Rowan Sage Slate Sparrow Storm Swift Teal Thistle Tiger Topaz Umber Vesper Violet Willow Wren Yarrow Zephyr "
     "Øyvind Łukasz José Zoë Мария 小明 さくら Çelik Ängla"
 ).split()
+
+
+class Player(NamedTuple):
+    """Someone who plays."""
+
+    id: str
+    name: str
+    rating: int
+
+
+_BOTS = (Player("bot-easy", "Bot (easy)", 900), Player("bot-fair", "Bot (fair)", 1200), Player("bot-hard", "Bot (hard)", 1600))
 
 
 class GameMaker:
@@ -58,45 +70,43 @@ class GameMaker:
         return map(self._game, range(self._count))
 
     def _game(self, number: int) -> bytes:
-        chance = self._chance
-        drawn = chance.randbytes(128)
-        players = self._seats()
-        begun = _FIRST_DAY + (_SPAN * number // self._count) + chance.randrange(60 * SECOND)
+        drawn = iter(self._chance.randbytes(160))
+        players = self._seats(_BOTS[: next(drawn) % 16 // 4])
+        begun = _FIRST_DAY + _SPAN * number // self._count + self._chance.randrange(60 * SECOND)
         now = begun // 1000
-        totals = [0, 0, 0, 0]
-        rounds, at = [], 2
-        for played in range(1, 6 + drawn[0] % 3):
-            bids, scores, points = self._rounds[drawn[at]]
+        totals = [0] * 4
+        rounds = []
+        for played in range(1, 6 + next(drawn) % 3):
+            bids, scores, points = self._rounds[next(drawn)]
             turns = []
-            for position in range(at + 2, at + 12 + drawn[at + 1] % 4 * 2, 2):
-                now += self._pauses[drawn[position]]
-                turns.append(f"{self._turns[drawn[position + 1]]}{now}}}")
+            for _ in range(5 + next(drawn) % 4):
+                now += self._pauses[next(drawn)]
+                turns.append(f"{self._turns[next(drawn)]}{now}}}")
             rounds.append(f'{{"number":{played},"bids":{bids},"turns":[{",".join(turns)}],"scores":{scores}}}')
             totals = [total + gained for total, gained in zip(totals, points, strict=True)]
-            at += 18
-        abandoned = drawn[1] % 12 == 0
+        abandoned = next(drawn) % 12 == 0
         winner = "null" if abandoned else f'"{players[totals.index(max(totals))][0]}"'
         seats = [
             f'{{"id":"{identity}","name":"{name}","rating":{rating},"score":{total}}}'
             for (identity, name, rating), total in zip(players, totals, strict=True)
         ]
         return (
-            f'{{"id":"{self._uuid()}","region":"{_REGIONS[drawn[1] & 3]}",'
+            f'{{"id":"{self._uuid()}","region":"{_REGIONS[next(drawn) % 4]}",'
             f'"status":"{"abandoned" if abandoned else "completed"}",'
             f'"created_at":"{format_instant(begun)}","completed_at":"{format_instant(now * 1000)}",'
             f'"players":[{",".join(seats)}],"rounds":[{",".join(rounds)}],"winner":{winner}}}\n'
         ).encode()
 
-    def _seats(self) -> list[tuple[str, str, int]]:
-        """Four people who play together, no one twice."""
-        chosen: dict[int, None] = {}
-        while len(chosen) < 4:
-            chosen[bisect(self._weights, self._chance.random() * self._weights[-1])] = None
-        return [self._people[person] for person in chosen]
+    def _seats(self, bots: Sequence[Player]) -> list[Player]:
+        """Four who play together, no one twice: people, and the bots that fill the table up."""
+        chosen: set[int] = set()
+        while len(chosen) < 4 - len(bots):
+            chosen.add(bisect(self._weights, self._chance.random() * self._weights[-1]))
+        return [*[self._people[person] for person in chosen], *bots]
 
-    def _person(self, number: int) -> tuple[str, str, int]:
+    def _person(self, number: int) -> Player:
         name = "".join(self._chance.sample(_NAMES, 2))
-        return self._uuid(), f"{name}{number}", round(self._chance.gauss(1500, 200))
+        return Player(self._uuid(), f"{name}{number}", round(self._chance.gauss(1500, 200)))
 
     def _turn(self) -> str:
         """A turn up to its time."""

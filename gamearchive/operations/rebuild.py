@@ -15,9 +15,10 @@ from operator import itemgetter
 
 from msgspec.structs import replace
 
+from gamearchive.accession import PackRow
 from gamearchive.archive import Archive
 from gamearchive.backends.base import PackContents
-from gamearchive.catalog import DictionaryRow, PackRow
+from gamearchive.catalog import DictionaryRow
 from gamearchive.errors import IntegrityError, NotFoundError
 from gamearchive.model import ArchiveEntry, is_text
 

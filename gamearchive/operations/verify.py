@@ -18,9 +18,10 @@ from hashlib import blake2b
 
 from msgspec.structs import replace
 
+from gamearchive.accession import PackRow
 from gamearchive.archive import Archive
 from gamearchive.backends.base import HeldPack
-from gamearchive.catalog import DictionaryRow, PackRow
+from gamearchive.catalog import DictionaryRow
 from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import ArchiveEntry
 
