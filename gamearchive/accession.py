@@ -19,6 +19,7 @@ from gamearchive.database.schema import (
     UNKNOWN_TIME,
     batch_tags,
     batches,
+    damages,
     entity_hash,
     entity_keys,
     entries,
@@ -41,11 +42,23 @@ class OvertakenError(GameArchiveError):
 
 
 class Latest(NamedTuple):
-    """The latest revision of a game: its number, its checksum, and the id of its row."""
+    """The latest revision of a game: its number, its checksum, and the id of its row; and the checksums of earlier ones.
+
+    A revision that is marked as lost has no checksum, so that the same bytes, should they come again, are archived again.
+    """
 
     revision: int
-    checksum: bytes
+    checksum: bytes | None
     row: int | None = None
+    earlier: tuple[bytes | None, ...] = ()
+
+    def has(self, checksum: bytes) -> bool:
+        """Whether one of the game's revisions has these bytes."""
+        return checksum == self.checksum or checksum in self.earlier
+
+    def followed(self, checksum: bytes) -> Latest:
+        """What is the latest once a revision with these bytes has followed."""
+        return Latest(self.revision + 1, checksum, None, (*self.earlier, self.checksum))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +131,21 @@ class Accession:
         hashes = {entity_hash(encode_id(key.entity_id)) for key in wanted}
         columns = entries.c.id, entries.c.entity_key, entries.c.revision, entries.c.checksum, batches.c.type_id
         statement = (
-            select(*columns)
+            select(*columns, damages.c.reason)
             .join(entity_keys, entity_keys.c.entry_id == entries.c.id)
             .join(batches, batches.c.id == entries.c.batch_id)
-            .where(entries.c.superseded.is_(None))
+            .outerjoin(damages, damages.c.entry_id == entries.c.id)
+            .where(self._database.among(entity_keys.c.hash, hashes))
         )
-        found: dict[EntityKey, Latest] = {}
-        rows = self._connection.execute(statement.where(self._database.among(entity_keys.c.hash, hashes))).all()
+        rows = self._connection.execute(statement).all()
         words = self._names.words(self._connection, {row.type_id for row in rows})
-        for row in rows:
+        found: dict[EntityKey, Latest] = {}
+        for row in sorted(rows, key=lambda row: row.revision):
             key = EntityKey(words[row.type_id], decode_id(row.entity_key))
             if key in wanted:
-                found[key] = Latest(row.revision, row.checksum, row.id)
+                digest = row.checksum if row.reason is None else None
+                before = found.get(key)
+                found[key] = Latest(row.revision, digest, row.id, (*before.earlier, before.checksum) if before else ())
         return found
 
     def _number_on(

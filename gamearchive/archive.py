@@ -4,7 +4,8 @@
 the catalog, in one transaction. Killed at any moment, it leaves at worst a pack that the catalog does not name, which
 `gamearchive verify --repair` takes away; done again, it finds what is archived by its checksum, and passes over it.
 
-An id that comes again with other bytes is a new revision of that game, unless told otherwise (`OnConflict`).
+An id that comes again with bytes that none of its revisions has is a new revision of that game, unless told otherwise
+(`OnConflict`). So a source that holds an id twice may be archived again and again, and nothing is doubled.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _SAMPLES = 2_000
 
 
 class OnConflict(Enum):
-    """What becomes of a game whose id is archived already with other bytes. With the same bytes it is always passed over."""
+    """What becomes of a game whose id is archived with other bytes. One whose bytes are there already is always passed over."""
 
     SKIP = "skip"
     REPLACE = "replace"
@@ -130,18 +131,18 @@ class Archive:
         provenances: dict[Tags, Provenance] = {}
         for key, record, digest in zip(keys, records, digests, strict=True):
             there = latest.get(key)
-            if on_conflict is OnConflict.KEEP_BOTH and there and there.checksum != digest:
+            if on_conflict is OnConflict.KEEP_BOTH and there and not there.has(digest):
                 key = _kept_apart(key, digest)  # noqa: PLW2901
                 there = latest.get(key)
-            if there and (there.checksum == digest or on_conflict is OnConflict.SKIP):
+            if there and (there.has(digest) or on_conflict is OnConflict.SKIP):
                 plan.skipped.append(key)
                 continue
             sent = provenances.get(record.tags)
             if sent is None:
                 sent = Provenance(now, sender.trigger, sender.priority, sender.policy, record.tags)
                 provenances[record.tags] = sent
-            revision = there.revision + 1 if there else 1
-            latest[key] = Latest(revision, digest)
+            latest[key] = there.followed(digest) if there else Latest(1, digest)
+            revision = latest[key].revision
             size = len(record.payload)
             plan.entries.append(ArchiveEntry(
                 key.entity_type, key.entity_id, revision, record.content_type, record.facts, sent, size, 0, digest, _NOWHERE

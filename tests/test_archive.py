@@ -152,10 +152,23 @@ def test_an_id_as_long_as_they_get_is_kept_apart_too(archive: Archive) -> None:
     assert archive.add([plain(entity_id, b"two")], on_conflict=OnConflict.KEEP_BOTH).entries == ()
 
 
-def test_going_back_to_earlier_bytes_is_a_revision(archive: Archive) -> None:
-    for payload in (b"one", b"two", b"one"):
-        archive.add([plain("a", payload)])
-    assert revisions(archive, "a") == [(3, b"one", False), (2, b"two", True), (1, b"one", True)]
+def test_a_source_that_holds_an_id_twice_may_come_again_and_again(archive: Archive) -> None:
+    source = [plain("a", b"one"), plain("b", b"only"), plain("a", b"two")]
+    assert len(archive.add(source).entries) == 3
+    for _ in range(2):
+        assert archive.add(source).entries == ()
+        assert archive.add(source[:2]).entries == ()
+    assert revisions(archive, "a") == [(2, b"two", False), (1, b"one", True)]
+
+
+def test_a_game_that_is_marked_as_lost_is_archived_again(archive: Archive) -> None:
+    archive.add([plain("a", b"one")])
+    entry = archive.get("a")
+    archive.catalog.mark_damaged([entry], {entry: "its pack is gone"})
+    archive.holdings.remove_pack(entry.place.pack)
+    assert [again.revision for again in archive.add([plain("a", b"one")]).entries] == [2]
+    assert archive.read(archive.get("a")) == b"one"
+    assert archive.add([plain("a", b"one")]).entries == ()
 
 
 def test_the_last_of_several_states_in_one_call_is_the_game(archive: Archive) -> None:

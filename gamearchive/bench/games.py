@@ -2,7 +2,9 @@
 
 Four players at a table, some rounds of bids, turns and scores: about 4 KB of JSON, which Zstandard at level 3 with a
 dictionary brings to about 17 %. The values hang together (scores add up, the winner has the most, times go on), a few players
-play most of the games, bots fill the tables up, and one game in twelve is abandoned. The same count and seed give the same games, byte for byte.
+play most of the games, bots fill the tables up, and one game in twelve is abandoned.
+
+The same count and seed give the same games, byte for byte.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Player(NamedTuple):
     rating: int
 
 
-_BOTS = (Player("bot-easy", "Bot (easy)", 900), Player("bot-fair", "Bot (fair)", 1200), Player("bot-hard", "Bot (hard)", 1600))
+_BOTS = (Player("bot-easy", "Bot (easy)", 1000), Player("bot-hard", "Bot (hard)", 1600))
 
 
 class GameMaker:
@@ -71,7 +73,7 @@ class GameMaker:
 
     def _game(self, number: int) -> bytes:
         drawn = iter(self._chance.randbytes(160))
-        players = self._seats(_BOTS[: next(drawn) % 16 // 4])
+        players = self._seats(_BOTS[: next(drawn) % 6 // 2])
         begun = _FIRST_DAY + _SPAN * number // self._count + self._chance.randrange(60 * SECOND)
         now = begun // 1000
         totals = [0] * 4
