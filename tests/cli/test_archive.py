@@ -130,9 +130,9 @@ def test_standard_input(gamearchive: Run) -> None:
         ended = process("archive", "-", "--json", stdin=data)
         assert ended.returncode == 0
     assert payloads(gamearchive) == {"a": '{"id": "a"}', "b": '{"id": "b"}'}
-    empty = process("archive", "-", "--json", stdin=b"")
-    assert empty.returncode == 0
-    assert json.loads(empty.stdout)["archived"] == 0
+    empty = process("archive", "-", stdin=b"")
+    assert empty.returncode == 3
+    assert b"-: the file is empty" in empty.stderr
 
 
 def test_a_second_run_passes_over_everything_and_writes_no_pack(gamearchive: Run) -> None:
@@ -282,12 +282,7 @@ def test_the_format_may_be_said(gamearchive: Run) -> None:
     assert gamearchive("archive", "games.txt", "--format", "sgf").code == 2
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        *((), ("x", "--type", "No Such"), ("x", "--id", "meta"), ("x", "--on-conflict", "merge"), ("x", "--players", "/a~2")),
-    ],
-)
+@pytest.mark.parametrize("wrong", [(), ("x", "--type", "No Such"), ("x", "--on-conflict", "merge")])
 def test_wrong_usage(gamearchive: Run, wrong: tuple[str, ...]) -> None:
     ended = gamearchive("archive", *wrong)
     assert (ended.code, ended.out) == (2, "")
@@ -295,8 +290,10 @@ def test_wrong_usage(gamearchive: Run, wrong: tuple[str, ...]) -> None:
     assert not Path("home").exists()
 
 
-def test_a_size_that_is_none_is_a_wrong_setting(gamearchive: Run) -> None:
-    assert gamearchive("archive", "x", "--max-record", "much").code == 16
+@pytest.mark.parametrize("wrong", [("--max-record", "much"), ("--id", "meta"), ("--players", "/a~2")])
+def test_wrong_settings(gamearchive: Run, wrong: tuple[str, str]) -> None:
+    assert gamearchive("archive", "x", *wrong).code == 16
+    assert not Path("home").exists()
 
 
 def test_a_database_of_something_else_is_left_alone(gamearchive: Run) -> None:
@@ -323,16 +320,17 @@ sys.exit(main(["archive", "-", "--json"]))
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_it_finish_the_batch_in_hand(gamearchive: Run, number: signal.Signals, code: int) -> None:
-    given = [f'{{"id": "{n}", "moves": [{n}, {n + 1}]}}\n'.encode() for n in range(200)]
+    filler = "x" * 100_000  # a pipe is read by the MiB
+    given = [f'{{"id": "{n}", "filler": "{filler}"}}\n'.encode() for n in range(120)]
     with subprocess.Popen([sys.executable, "-c", SMALL_BATCHES], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stdin is not None
         assert run.stdout is not None
-        run.stdin.write(b"".join(given[:100]))
+        run.stdin.write(b"".join(given[:70]))
         run.stdin.flush()
         while gamearchive("query", "--count").out in ("", "0\n"):
             pass  # something is archived by now, and more is in hand
         os.kill(run.pid, number)
-        run.stdin.write(b"".join(given[100:]))
+        run.stdin.write(b"".join(given[70:]))
         run.stdin.close()
         told = run.stdout.readlines()
     assert run.returncode == code
@@ -341,5 +339,5 @@ def test_a_signal_lets_it_finish_the_batch_in_hand(gamearchive: Run, number: sig
     assert last["archived"] == len(items) < len(given)
     assert sorted(payloads(gamearchive)) == sorted(item["entity_id"] for item in items)
     Path("all.ndjson").write_bytes(b"".join(given))
-    assert archived(gamearchive, "all.ndjson") == (200 - len(items), len(items), 0)
+    assert archived(gamearchive, "all.ndjson") == (len(given) - len(items), len(items), 0)
     assert sorted(text.encode() + b"\n" for text in payloads(gamearchive).values()) == sorted(given)
