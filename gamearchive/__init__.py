@@ -30,6 +30,7 @@ stores             whole objects by key: in a folder, in memory, or wherever a p
 database           tables and engine: connections, transactions and locks, on SQLite and on PostgreSQL
 -- services
 query              what to look for, and the statement it becomes
+accession          how entries come into the catalog, all of a batch in one transaction
 catalog            what is archived, where it lies, and how sure that is
 backends           the bytes of games: packs in a store, or a stranger's class with two methods
 archive            catalog and bytes in step: the one way in, and the way out
@@ -40,9 +41,9 @@ testing            suites that hold a stranger's store or backend to the contrac
 cli                the command line: it parses, calls one method, and shows the result
 =================  =========================================================================================================
 
-Some things are one module's alone: SQLAlchemy is known to ``database``, ``query`` and ``catalog``, Typer to ``cli``, Rich and
-the standard streams to ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``.
-Every parameter of an SQL statement is bound, and nothing is ever unpickled.
+Some things are one module's alone: SQLAlchemy is known to the database and what is built on it alone (``query``, ``accession``,
+``catalog``), Typer to ``cli``, Rich and the standard streams to ``cli.output``, the environment to ``settings``, writing files
+to ``files``, the time to ``clock``. Every parameter of an SQL statement is bound, and nothing is ever unpickled.
 
 How a game travels
 ------------------

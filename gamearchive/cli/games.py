@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from gamearchive.cli.options import option
-from gamearchive.cli.parts import JSON, Column, Row, plain
+from gamearchive.cli.parts import JSON, Column, Row
 from gamearchive.clock import Clock
 from gamearchive.errors import UsageError
 from gamearchive.units import SECOND, format_duration, format_instant, format_size, parse_moment
@@ -74,11 +73,6 @@ def size(value: JSON) -> str:
     return format_size(value) if isinstance(value, int | float) else ""
 
 
-def people(value: JSON) -> str:
-    """Names for people: a name may hold a comma (``Morphy, Paul``)."""
-    return "; ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else plain(value)
-
-
 def game_columns(clock: Clock) -> tuple[Column, ...]:
     """What people see of a game in a listing."""
     now = clock.now()
@@ -98,7 +92,7 @@ def game_columns(clock: Clock) -> tuple[Column, ...]:
         Column("entity_id", "id"),
         Column("entity_type", "type", wide=True),
         Column("status", "status", shorten=True),
-        Column("players", "players", show=people, shorten=True),
+        Column("players", "players", shorten=True),
         Column("winner", "winner", shorten=True, wide=True),
         Column("completed_at", "completed", show=second, wide=True),
         Column("archived_at", "archived", show=second, aside=age),

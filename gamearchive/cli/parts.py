@@ -19,7 +19,7 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 
 
 def plain(value: JSON) -> str:
-    """A value as people read it: nothing for None, lists with commas, yes and no."""
+    """A value as people read it: nothing for None, yes and no, lists with semicolons, for a name may hold a comma."""
     match value:
         case None:
             return ""
@@ -30,7 +30,7 @@ def plain(value: JSON) -> str:
         case Mapping():
             return ", ".join(f"{key}={plain(each)}" for key, each in value.items())
         case Sequence():
-            return ", ".join(plain(each) for each in value)
+            return "; ".join(plain(each) for each in value)
     return str(value)
 
 

@@ -162,7 +162,7 @@ def test_a_document_is_its_parts_or_else_its_fields(monkeypatch: pytest.MonkeyPa
     pipe = Streams(monkeypatch)
     output = text()
     output.document({"games": 2, "held": False, "note": None, "players": ["Ada", "Bob"]})
-    assert pipe.out == "games: 2\nheld: no\nnote:\nplayers: Ada, Bob\n"
+    assert pipe.out == "games: 2\nheld: no\nnote:\nplayers: Ada; Bob\n"
     output.document({}, Fields({"games": 2}), Table(COLUMNS, ROWS[:1], "By type"), Bars([("Monday", 3, "3 games")], "Growth"))
     assert pipe.out.splitlines()[4:] == [
         "games: 2",
@@ -365,7 +365,7 @@ def test_payloads_come_out_as_they_are_and_in_their_place(monkeypatch: pytest.Mo
         (1.5, "1.5"),
         ("", ""),
         ([], ""),
-        (["a", 1], "a, 1"),
+        (["a", 1], "a; 1"),
         ({"k": None, "v": "x"}, "k=, v=x"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
-from gamearchive.cli.games import GameId, TypeName, game_row, instant, people, size
+from gamearchive.cli.games import GameId, TypeName, game_row, instant, size
 from gamearchive.cli.options import option
 from gamearchive.cli.parts import Column, Fields, Row, Table
 
@@ -55,6 +55,6 @@ async def _show(context: Context, game: str, entity_type: str | None, revision: 
         for each in revisions
     ]
     row = game_row(entry)
-    shown = {**row, "players": people(row["players"]), **({"damage": damage} if damage else {})}
+    shown = {**row, "damage": damage} if damage else row
     history = [Table(_REVISIONS, rows, title="Revisions")] if len(rows) > 1 else []
     context.output.document({**row, "damage": damage, "revisions": rows}, Fields(shown), *history)

@@ -1,0 +1,133 @@
+"""``gamearchive rebuild``: the catalog from the packs, row for row, and never without being asked twice."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from archiving import games
+from running import Ended, Run
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(autouse=True)
+def _home(gamearchive: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Games of several types, tags and times; one of them in two revisions."""
+    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+    Path("games.ndjson").write_bytes(b"\n".join(record.payload for record in games(120)))
+    Path("again.ndjson").write_text('{"id": "g-7", "status": "replayed"}', encoding="utf-8")
+    for arguments in (
+        *(("games.ndjson", "--tag", "run=1"), (str(DATA / "games/tilburg.pgn"), "--type", "chess"), (str(DATA / "binary"),)),
+        ("again.ndjson", "--tag", "run=2", "--tag", "odd=yes"),
+    ):
+        assert gamearchive("archive", *arguments).code == 0
+
+
+def everything(gamearchive: Run) -> tuple[object, ...]:
+    """All that the catalog says, but for its own size."""
+    listing = gamearchive("query", "--json", "--limit", "0").out
+    assert listing.count("\n") > 120
+    stats = json.loads(gamearchive("stats", "--json").out)
+    del stats["catalog_bytes"]
+    return listing, gamearchive("show", "g-7", "--json").out, stats, gamearchive("query", "--ids", "--sort", "completed").out
+
+
+def remove_catalog() -> None:
+    for path in Path("home").glob("gamearchive.db*"):
+        path.unlink()
+
+
+def test_a_lost_catalog_comes_back_row_for_row(gamearchive: Run) -> None:
+    before = everything(gamearchive)
+    remove_catalog()
+    assert gamearchive("query").code == 10
+    ended = gamearchive("rebuild", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    *items, last = [json.loads(line) for line in ended.out.splitlines()]
+    assert [list(item) for item in items] == [["type", "pack", "records"]] * 4
+    assert list(last) == ["type", "packs", "records", "failed"]
+    assert (last["packs"], last["failed"]) == (4, 0)
+    assert last["records"] == sum(item["records"] for item in items)
+    assert everything(gamearchive) == before
+    assert gamearchive("verify", "--full").code == 0
+    assert list(Path("home").glob("*.anew*")) == []
+
+
+def test_a_catalog_that_is_there_is_kept_without_a_yes(gamearchive: Run) -> None:
+    before = Path("home/gamearchive.db").read_bytes()
+    for form in ((), ("--json",), ("--quiet",)):
+        ended = gamearchive("rebuild", *form)
+        assert (ended.code, ended.out) == (18, "")
+        assert "--yes" in ended.err
+    assert Path("home/gamearchive.db").read_bytes() == before
+
+
+def test_with_a_yes_it_is_made_anew(gamearchive: Run) -> None:
+    before = everything(gamearchive)
+    for flag in ("--yes", "-y"):
+        ended = gamearchive("rebuild", flag)
+        assert (ended.code, ended.out) == (0, "")
+        assert ended.err.endswith(" games from 4 packs.\n")
+        assert everything(gamearchive) == before
+
+
+def test_a_dry_run_says_what_it_would_take_and_changes_nothing(gamearchive: Run) -> None:
+    before = {path: path.read_bytes() for path in Path("home").rglob("*") if path.is_file()}
+    for flag in ("--dry-run", "-n"):
+        ended = gamearchive("rebuild", flag)
+        assert ended.code == 0
+        assert ended.err.startswith("Would take ")
+    assert {path: path.read_bytes() for path in Path("home").rglob("*") if path.is_file()} == before
+    remove_catalog()
+    assert gamearchive("rebuild", "-n").code == 0
+    assert not Path("home/gamearchive.db").exists()
+
+
+def test_a_damaged_catalog_is_moved_away_and_made_anew(gamearchive: Run) -> None:
+    before = everything(gamearchive)
+    Path("home/gamearchive.db").write_bytes(b"x" * 50_000)
+    ended = gamearchive("query")
+    assert ended.code == 14
+    assert "gamearchive rebuild" in ended.err
+    Path("home/gamearchive.db").rename("away.db")
+    assert gamearchive("rebuild").code == 0
+    assert everything(gamearchive) == before
+
+
+def test_a_pack_that_cannot_be_read_is_told_and_the_others_are_taken(gamearchive: Run) -> None:
+    pack = Path("home/packs") / json.loads(gamearchive("show", "g-50", "--json").out)["location"].partition("#")[0]
+    pack.write_bytes(pack.read_bytes()[:-5])
+    remove_catalog()
+    ended = gamearchive("rebuild", "--json")
+    assert ended.code == 3
+    (error,) = [json.loads(line) for line in ended.out.splitlines() if '"error"' in line]
+    assert list(error) == ["type", "code", "message", "pack"]
+    assert str(pack).endswith(error["pack"])
+    assert json.loads(ended.out.splitlines()[-1])["packs"] == 3
+    assert gamearchive("query", "--count", "--type", "chess").out == "6\n"
+
+
+def test_no_catalog_and_no_packs_are_no_archive(gamearchive: Run) -> None:
+    for flags in ((), ("--yes",), ("-n",)):
+        assert gamearchive("rebuild", *flags, "--home", "none").code == 10
+    assert not Path("none").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_at_a_terminal_it_asks(gamearchive: Run) -> None:
+    from terminal import on_terminal
+
+    before = everything(gamearchive)
+    for typed, expected in ((b"n\n", 1), (b"y\n", 0)):
+        code, shown = on_terminal("rebuild", columns=200, typed=typed)
+        assert code == expected
+        assert "Write over the catalog in " in shown
+        assert ("Took" in shown) is (expected == 0)
+        assert everything(gamearchive) == before
+
+
+def test_quiet_says_nothing(gamearchive: Run) -> None:
+    assert gamearchive("rebuild", "--yes", "--quiet") == Ended(0, "", "")

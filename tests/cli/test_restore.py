@@ -1,0 +1,188 @@
+"""``gamearchive restore``: which games, where to, and what happens if something is there or missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from running import Ended, Run, process
+from zstandard import ZstdDecompressor
+
+from gamearchive.cli.games import FIELDS
+
+DATA = Path(__file__).parents[1] / "data"
+GAMES = {
+    "a": '{"id": "a", "players": ["Ann"], "note": "ü"}',
+    "b": '{"id": "b",\n  "players": ["Bob"]\n}\n',
+    "c": '{"id": "c", "players": ["Ann", "Cid"]}',
+}
+
+
+@pytest.fixture(autouse=True)
+def _home(gamearchive: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+    for name, text in GAMES.items():
+        Path(f"{name}.json").write_text(text, encoding="utf-8")
+        assert gamearchive("archive", f"{name}.json", "--tag", f"name={name}").code == 0
+        Path(f"{name}.json").unlink()
+
+
+def files(folder: str) -> dict[str, str]:
+    return {path.name: path.read_bytes().decode() for path in Path(folder).iterdir()}
+
+
+def test_one_game_to_standard_output_is_its_bytes_and_nothing_else(gamearchive: Run) -> None:
+    for entity_id, text in GAMES.items():
+        assert gamearchive("restore", entity_id) == Ended(0, text, "")
+        assert gamearchive("restore", entity_id, "--output", "-") == Ended(0, text, "")
+    assert process("restore", "b").stdout == GAMES["b"].encode()
+
+
+def test_binary_games_come_to_standard_output_as_they_are(gamearchive: Run) -> None:
+    for path in (DATA / "binary").iterdir():
+        assert gamearchive("archive", str(path)).code == 0
+        assert process("restore", path.name).stdout == path.read_bytes()
+
+
+def test_several_games_to_standard_output_have_a_line_end_between(gamearchive: Run) -> None:
+    assert gamearchive("restore", "a", "b", "c").out == f"{GAMES['a']}\n{GAMES['b']}{GAMES['c']}"
+    assert gamearchive("restore", "c", "a").out == f"{GAMES['c']}\n{GAMES['a']}"
+
+
+def test_a_file(gamearchive: Run) -> None:
+    ended = gamearchive("restore", "a", "-o", "deep/er/a.json")
+    assert ended == Ended(0, "", "Restored 1 games (45 B) to deep/er/a.json.\n")
+    assert files("deep/er") == {"a.json": GAMES["a"]}
+    assert gamearchive("restore", "a", "-o", "a.json.zst").code == 0
+    assert ZstdDecompressor().stream_reader(Path("a.json.zst").read_bytes()).read().decode() == GAMES["a"]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_folder_has_one_file_a_game(gamearchive: Run, made: bool) -> None:
+    if made:
+        Path("out").mkdir()
+    assert gamearchive("restore", "a", "b", "--output", "out" if made else "out/").code == 0
+    assert files("out") == {"a.json": GAMES["a"], "b.json": GAMES["b"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        *(("--player Ann", "ac"), ("--type game", "abc"), ("--type chess", ""), ("--tag name=b", "b"), ("--player Nobody", "")),
+        *(("--since 1h", "abc"), ("--until 1h", ""), ("--status won", ""), ("--player Ann --tag name=c", "c")),
+        ("--time completed --since 2020-01-01", ""),
+    ],
+)
+def test_the_options_of_query_choose_games(gamearchive: Run, options: str, expected: str) -> None:
+    assert gamearchive("restore", *options.split(), "--output", "out/").code == 0
+    assert (files("out") if expected else {}) == {f"{name}.json": GAMES[name] for name in expected}
+    assert Path("out").exists() is bool(expected)
+
+
+def test_one_file_of_lines(gamearchive: Run) -> None:
+    assert gamearchive("restore", "--type", "game", "-o", "all.ndjson").code == 0
+    lines = Path("all.ndjson").read_text(encoding="utf-8").splitlines()
+    assert lines == [GAMES["c"], '{"id": "b", "players": ["Bob"] }', GAMES["a"]]
+    assert gamearchive("restore", "--type", "game", "-o", "all.ndjson.zst").code == 0
+    packed = ZstdDecompressor().stream_reader(Path("all.ndjson.zst").read_bytes()).read()
+    assert packed == Path("all.ndjson").read_bytes()
+    assert gamearchive("archive", "all.ndjson", "--home", "other").code == 0
+    assert gamearchive("query", "--count", "--home", "other").out == "3\n"
+
+
+def test_one_file_of_chess_games(gamearchive: Run) -> None:
+    assert gamearchive("archive", str(DATA / "games/tilburg.pgn"), "--type", "chess").code == 0
+    assert gamearchive("restore", "--type", "chess", "-o", "all.pgn").code == 0
+    ended = gamearchive("archive", "all.pgn", "--type", "chess", "--json")
+    told = json.loads(ended.out.splitlines()[-1])
+    assert (told["archived"], told["skipped"], told["failed"]) == (0, 6, 0)
+
+
+def test_games_that_cannot_be_in_one_file(gamearchive: Run) -> None:
+    for name in ("all.txt", "all", "all.zst"):
+        ended = gamearchive("restore", "a", "b", "-o", name)
+        assert ended.code == 2
+        assert not Path(name).exists()
+    ended = gamearchive("restore", "a", "b", "-o", "all.pgn")
+    assert ended.code == 2
+    assert list(Path().glob("*all*")) == []
+
+
+def test_what_is_there_is_not_written_over(gamearchive: Run) -> None:
+    Path("out").mkdir()
+    Path("out/a.json").write_text("mine", encoding="utf-8")
+    ended = gamearchive("restore", "a", "-o", "out/a.json")
+    assert ended.code == 13
+    assert ended.err.splitlines()[0] == "error: exists"
+    ended = gamearchive("restore", "--type", "game", "-o", "out")
+    assert ended.code == 13
+    assert "out/a.json exists already" in ended.err
+    assert ended.err.endswith("Restored 2 games (73 B) to out. 1 failed.\n")
+    assert files("out") == {"a.json": "mine", "b.json": GAMES["b"], "c.json": GAMES["c"]}
+    assert gamearchive("restore", "--type", "game", "-o", "out", "--force").code == 0
+    assert files("out") == {f"{name}.json": text for name, text in GAMES.items()}
+    Path("all.ndjson").write_text("mine", encoding="utf-8")
+    assert gamearchive("restore", "--type", "game", "-o", "all.ndjson").code == 13
+    assert Path("all.ndjson").read_text(encoding="utf-8") == "mine"
+    assert gamearchive("restore", "--type", "game", "-o", "all.ndjson", "--force").code == 0
+
+
+def test_of_several_ids_one_is_missing(gamearchive: Run) -> None:
+    ended = gamearchive("restore", "a", "none", "c", "-o", "out/")
+    assert ended.code == 12
+    assert "warning: No game 'none' is archived." in ended.err
+    assert sorted(files("out")) == ["a.json", "c.json"]
+    ended = gamearchive("restore", "none")
+    assert (ended.code, ended.out) == (12, "")
+    assert ended.err.startswith("error: not-found\n")
+
+
+def test_failures_of_several_kinds_have_a_code_of_their_own(gamearchive: Run) -> None:
+    Path("out").mkdir()
+    Path("out/a.json").touch()
+    assert gamearchive("restore", "a", "none", "c", "-o", "out/").code == 3
+
+
+def test_an_earlier_revision(gamearchive: Run) -> None:
+    Path("a.json").write_text('{"id": "a", "n": 2}', encoding="utf-8")
+    assert gamearchive("archive", "a.json").code == 0
+    assert gamearchive("restore", "a").out == '{"id": "a", "n": 2}'
+    assert gamearchive("restore", "a", "--revision", "1").out == GAMES["a"]
+    assert gamearchive("restore", "a", "--revision", "3").code == 12
+
+
+def test_what_json_tells_is_a_promise(gamearchive: Run) -> None:
+    fields = [column.key for column in FIELDS]
+    ended = gamearchive("restore", "a", "none", "--json")
+    assert (ended.code, ended.err) == (12, "")
+    error, item, told = [json.loads(line) for line in ended.out.splitlines()]
+    assert list(item) == ["type", *fields, "payload"]
+    assert item["payload"] == GAMES["a"]
+    assert list(error) == ["type", "code", "message", "entity_id"]
+    assert told == {"type": "summary", "restored": 1, "failed": 1, "raw_bytes": 45}
+    ended = gamearchive("restore", "a", "--json", "-o", "out/")
+    item, told = [json.loads(line) for line in ended.out.splitlines()]
+    assert list(item) == ["type", *fields, "path"]
+    assert item["path"] == "out/a.json"
+    assert told == {"type": "summary", "restored": 1, "failed": 0, "raw_bytes": 45}
+
+
+def test_json_has_binary_games_in_base64(gamearchive: Run) -> None:
+    from base64 import b64decode
+
+    path = next((DATA / "binary").glob("*.SC2Replay"))
+    assert gamearchive("archive", str(path)).code == 0
+    item = json.loads(gamearchive("restore", path.name, "--json").out.splitlines()[0])
+    assert b64decode(item["payload_base64"]) == path.read_bytes()
+
+
+@pytest.mark.parametrize("wrong", ["", "a --player Ann", "a --revision 0", "--tag x", "--since yesterday"])
+def test_wrong_usage(gamearchive: Run, wrong: str) -> None:
+    assert gamearchive("restore", *wrong.split()).code == 2
+
+
+def test_an_archive_that_is_not_there(gamearchive: Run) -> None:
+    for arguments in (("a",), ("--type", "game"), ("a", "b", "-o", "out/")):
+        assert gamearchive("restore", *arguments, "--home", "none").code == 10
+    assert not Path("out").exists()

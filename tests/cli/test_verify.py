@@ -1,0 +1,179 @@
+"""``gamearchive verify``: what it finds in a damaged home, what it mends, and what it tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from archiving import flip, games
+from running import Ended, Run
+
+KEYS = ["type", "packs", "records", "damaged", "missing", "orphaned", "repaired"]
+
+
+@pytest.fixture(autouse=True)
+def _home(gamearchive: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Three packs: of twenty games without a dictionary, then twice of a hundred with one."""
+    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+    for first, count in ((0, 20), (20, 100), (120, 100)):
+        Path("games.ndjson").write_bytes(b"\n".join(record.payload for record in games(count, first)))
+        assert gamearchive("archive", "games.ndjson").code == 0
+    Path("games.ndjson").unlink()
+
+
+def pack_of(gamearchive: Run, entity_id: str) -> tuple[Path, int]:
+    """The pack that a game lies in, and where in it."""
+    location = json.loads(gamearchive("show", entity_id, "--json").out)["location"]
+    key, _, place = location.partition("#")
+    return Path("home/packs") / key, int(place.partition("+")[0])
+
+
+def told(ended: Ended) -> tuple[list[dict[str, object]], dict[str, int]]:
+    """What was found, and the sums."""
+    *items, last = [json.loads(line) for line in ended.out.splitlines()]
+    assert list(last) == KEYS
+    del last["type"]
+    return items, last
+
+
+def sums(ended: Ended) -> tuple[int, ...]:
+    return tuple(told(ended)[1].values())
+
+
+def test_all_is_well(gamearchive: Run) -> None:
+    for options in ((), ("--full",), ("--sample", "5%"), ("--repair",), ("--full", "--repair")):
+        ended = gamearchive("verify", *options, "--json")
+        assert (ended.code, ended.err) == (0, "")
+        assert sums(ended) == (3, 220, 0, 0, 0, 0)
+        assert gamearchive("verify", *options) == Ended(0, "", "Checked 220 games in 3 packs: all well.\n")
+
+
+def remove(pack: Path, _: int) -> None:
+    pack.unlink()
+
+
+def cut(pack: Path, _: int) -> None:
+    pack.write_bytes(pack.read_bytes()[:-1])
+
+
+def flip_in_frame(pack: Path, offset: int) -> None:
+    flip(pack, offset + 20)
+
+
+@pytest.mark.parametrize(
+    ("harm", "quick", "full", "lost"),
+    [
+        # A pack that lacks its last byte still has all its games.
+        (remove, (0, 100, 0), (0, 100, 0), [f"g-{number}" for number in range(20, 120)]),
+        (cut, (1, 0, 0), (1, 0, 0), []),
+        (flip_in_frame, (0, 0, 0), (1, 0, 0), ["g-50"]),
+    ],
+)
+def test_harm_is_found_and_the_lost_games_are_named(
+    gamearchive: Run, harm: Callable[[Path, int], None], quick: tuple[int, ...], full: tuple[int, ...], lost: list[str]
+) -> None:
+    pack, offset = pack_of(gamearchive, "g-50")
+    harm(pack, offset)
+    ended = gamearchive("verify", "--json")
+    assert ended.code == (3 if any(quick) else 0)
+    assert sums(ended)[2:5] == quick
+    for options in (("--full",), ("--sample", "100%")):
+        ended = gamearchive("verify", *options, "--json")
+        assert ended.code == 3
+        items, _ = told(ended)
+        assert sums(ended) == (3, 220, *full, 0)
+        for item in items:
+            assert list(item) == ["type", "finding", "object", "entity_type", "entity_id", "revision", "reason", "repaired"]
+            assert item["finding"] == ("missing" if harm is remove else "damaged")
+            assert str(pack).endswith(str(item["object"]))
+            assert item["repaired"] is False
+        assert sorted(str(item["entity_id"]) for item in items if item["entity_id"]) == sorted(lost)
+    people = gamearchive("verify", "--full")
+    assert (people.code, people.out) == (3, "")
+    assert people.err.count("warning: ") == sum(full)
+    for entity_id in lost:
+        assert f"game {entity_id!r}, revision 1: " in people.err
+
+
+def test_repair_marks_what_is_lost_and_unmarks_what_has_come_back(gamearchive: Run) -> None:
+    pack, offset = pack_of(gamearchive, "g-50")
+    whole = pack.read_bytes()
+    flip_in_frame(pack, offset)
+    assert json.loads(gamearchive("show", "g-50", "--json").out)["damage"] is None
+    ended = gamearchive("verify", "--full", "--repair", "--json")
+    assert ended.code == 3
+    assert sums(ended) == (3, 220, 1, 0, 0, 1)
+    damage = json.loads(gamearchive("show", "g-50", "--json").out)["damage"]
+    assert pack.name in damage
+    assert f"damage: {damage}" in gamearchive("show", "g-50").out
+    assert json.loads(gamearchive("show", "g-51", "--json").out)["damage"] is None
+    pack.write_bytes(whole)
+    assert gamearchive("verify", "--full", "--repair").code == 0
+    assert json.loads(gamearchive("show", "g-50", "--json").out)["damage"] is None
+
+
+def test_a_lost_game_is_archived_again_from_its_source(gamearchive: Run) -> None:
+    pack, _ = pack_of(gamearchive, "g-50")
+    pack.unlink()
+    assert gamearchive("verify", "--repair").code == 3
+    Path("games.ndjson").write_bytes(b"\n".join(record.payload for record in games(220)))
+    ended = gamearchive("archive", "games.ndjson", "--json")
+    assert json.loads(ended.out.splitlines()[-1])["archived"] == 100
+    *items, _ = [json.loads(line) for line in gamearchive("restore", "--type", "game", "--json").out.splitlines()]
+    assert {item["entity_id"]: item["payload"].encode() for item in items} == {
+        record.entity_id: record.payload for record in games(220)
+    }
+
+
+def test_orphans_are_no_damage_and_repair_takes_them_away(gamearchive: Run) -> None:
+    pack, _ = pack_of(gamearchive, "g-50")
+    orphan = pack.with_name("0" * 32 + ".zst")
+    orphan.write_bytes(pack.read_bytes())
+    left = pack.parents[4] / ".tmp" / ".tmp-0123456789abcdef"
+    left.write_bytes(b"half")
+    ended = gamearchive("verify", "--json")
+    assert ended.code == 0
+    ((item,), _) = told(ended)
+    assert sums(ended) == (3, 220, 0, 0, 1, 0)
+    assert (item["finding"], item["entity_id"], item["reason"]) == ("orphaned", None, "the catalog does not name it")
+    assert orphan.exists()
+    assert sums(gamearchive("verify", "--repair", "--json")) == (3, 220, 0, 0, 1, 1)
+    assert not orphan.exists()
+    assert not left.exists()
+    assert sums(gamearchive("verify", "--full", "--json")) == (3, 220, 0, 0, 0, 0)
+
+
+def test_a_copy_of_a_dictionary_is_mended_from_the_other(gamearchive: Run) -> None:
+    first, second = sorted(Path("home/packs").rglob("*.zdict"))
+    whole = first.read_bytes()
+    flip(first, 2_000)
+    ended = gamearchive("verify", "--json")
+    assert ended.code == 3
+    ((item,), _) = told(ended)
+    assert (item["finding"], item["repaired"]) == ("damaged", False)
+    assert str(first).endswith(str(item["object"]))
+    assert gamearchive("restore", "g-50").code == 0
+    assert sums(gamearchive("verify", "--repair", "--json")) == (3, 220, 1, 0, 0, 1)
+    assert first.read_bytes() == second.read_bytes() == whole
+    assert gamearchive("verify").code == 0
+
+
+def test_without_both_copies_of_a_dictionary_its_games_are_lost(gamearchive: Run) -> None:
+    for copy in Path("home/packs").rglob("*.zdict"):
+        copy.unlink()
+    items, counted = told(gamearchive("verify", "--json"))
+    assert counted["damaged"] == 2 + 200
+    assert {item["entity_id"] for item in items if item["entity_id"]} == {f"g-{number}" for number in range(20, 220)}
+
+
+@pytest.mark.parametrize("wrong", ["--sample 5", "--sample 0%", "--sample 101%", "--sample x%", "--sample 5% --full"])
+def test_wrong_usage(gamearchive: Run, wrong: str) -> None:
+    assert gamearchive("verify", *wrong.split()).code == 2
+
+
+def test_an_archive_that_is_not_there(gamearchive: Run) -> None:
+    for options in ((), ("--full",), ("--repair",)):
+        assert gamearchive("verify", *options, "--home", "none").code == 10
+    assert not Path("none").exists()
