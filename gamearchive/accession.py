@@ -20,11 +20,11 @@ from gamearchive.database.schema import (
     batch_tags,
     batches,
     damages,
-    entity_hash,
     entity_keys,
     entries,
     packs,
     second_at,
+    short_hash,
 )
 from gamearchive.errors import GameArchiveError
 from gamearchive.model import ArchiveEntry, EntityKey, decode_id, encode_id
@@ -128,7 +128,7 @@ class Accession:
 
     def _latest(self, keys: Iterable[EntityKey]) -> dict[EntityKey, Latest]:
         wanted = set(keys)
-        hashes = {entity_hash(encode_id(key.entity_id)) for key in wanted}
+        hashes = {short_hash(encode_id(key.entity_id)) for key in wanted}
         columns = entries.c.id, entries.c.entity_key, entries.c.revision, entries.c.checksum, batches.c.type_id
         statement = (
             select(*columns, damages.c.reason)
@@ -227,7 +227,7 @@ class Accession:
                 facts.created_at, facts.completed_at, player_ids[facts.winner] if facts.winner else None,
                 self._database.players.stored(seats),
             ))  # fmt: skip
-            hashes.append((entity_hash(key), entry_id))
+            hashes.append((short_hash(key), entry_id))
             played.append((entry_id, seats))
         hashes.sort()  # neighbours go to one page of the index
         self._database.insert(self._connection, entries, rows)

@@ -23,10 +23,10 @@ from gamearchive.database.schema import (
     batches,
     damages,
     dictionaries,
-    entity_hash,
     entity_keys,
     entries,
     packs,
+    short_hash,
 )
 from gamearchive.errors import NoArchiveError, UsageError
 from gamearchive.model import ArchiveEntry, EntityKey, Facts, Place, decode_id, encode_id
@@ -132,7 +132,7 @@ class Catalog:
         """All revisions of a game, the latest first."""
         key = encode_id(entity_id)
         statement = select(*entries.c).join(entity_keys, entity_keys.c.entry_id == entries.c.id)
-        statement = statement.where(entity_keys.c.hash == entity_hash(key), entries.c.entity_key == key)
+        statement = statement.where(entity_keys.c.hash == short_hash(key), entries.c.entity_key == key)
         with self.database.read() as connection:
             found = self._load(connection, connection.execute(statement).all())
         chosen = [entry for entry in found if entity_type in (None, entry.entity_type)]
@@ -281,7 +281,7 @@ class Catalog:
             select(entries.c.id)
             .join(entity_keys, entity_keys.c.entry_id == entries.c.id)
             .join(batches, batches.c.id == entries.c.batch_id)
-            .where(entity_keys.c.hash == entity_hash(stored), entries.c.entity_key == stored)
+            .where(entity_keys.c.hash == short_hash(stored), entries.c.entity_key == stored)
             .where(entries.c.revision == revision, batches.c.type_id == type_id)
         )
         return connection.scalar(statement)
@@ -297,7 +297,7 @@ class Catalog:
         absent = (query.entity_type and not types) or (query.statuses and not statuses) or len(tag_ids) < len(query.tags)
         if absent or not all(players):
             return None
-        keys = {key: entity_hash(key) for key in map(encode_id, query.entity_ids)} if query.entity_ids else None
+        keys = {key: short_hash(key) for key in map(encode_id, query.entity_ids)} if query.entity_ids else None
         return Resolved(types or None, statuses or None, tag_ids, players, keys)
 
     def _load(self, connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> list[ArchiveEntry]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, func, or_, select, tuple_
+from sqlalchemy import Column, Connection, Row, Select, Table, func, or_, select, tuple_
 
 from gamearchive.database.engine import Database
-from gamearchive.database.schema import batch_tags, batches, packs, players, tags, words
+from gamearchive.database.schema import batch_tags, batches, packs, player_keys, players, short_hash, tags, words
 from gamearchive.model import (
     ArchivalPriority,
     ArchivalTrigger,
@@ -153,8 +153,11 @@ class Interning:
         """The numbers of all players of this name or id."""
         if not wanted:  # it stands for an unknown name, and for an unknown id
             return []
-        found = or_(players.c.name == wanted, players.c.ident == encode_id(wanted))
-        return list(connection.scalars(select(players.c.id).where(found).order_by(players.c.id)))
+        ident = encode_id(wanted)
+        hashes = {short_hash(ident), short_hash(wanted.encode())}
+        statement = select(players.c.id).join(player_keys, player_keys.c.player_id == players.c.id).distinct()
+        statement = statement.where(player_keys.c.hash.in_(hashes), or_(players.c.name == wanted, players.c.ident == ident))
+        return list(connection.scalars(statement.order_by(players.c.id)))
 
     def player_ids(self, connection: Connection, added: Iterable[ArchiveEntry]) -> dict[Player, int]:
         """The numbers of all the players, and winners, of these entries, new ones where need be."""
@@ -164,23 +167,20 @@ class Interning:
             self._player_ids.clear()
         ids = {player: self._player_ids[player] for player in wanted if player in self._player_ids}
         keys = {player: (encode_id(player.id or ""), player.name or "") for player in wanted if player not in ids}
-        found = self._find_player_ids(connection, sorted(set(keys.values())))
+        found = self._find_player_ids(connection, keys.values())
         self._player_ids |= {player: found[key] for player, key in keys.items() if key in found}
-        found |= self._number(connection, players, {key: key for key in keys.values() if key not in found})
+        new = self._number(connection, players, {key: key for key in keys.values() if key not in found})
+        hashes = {(number, player_id) for key, player_id in new.items() for number in _player_hashes(*key)}
+        self._database.insert(connection, player_keys, sorted(hashes))
+        found |= new
         return ids | {player: found[key] for player, key in keys.items()}
 
-    def _find_player_ids(self, connection: Connection, keys: Sequence[tuple[bytes, str]]) -> dict[tuple[bytes, str], int]:
-        found: dict[tuple[bytes, str], int] = {}
-        for start in range(0, len(keys), _CHUNK):
-            chunk = keys[start : start + _CHUNK]
-            # By the first column alone: an index serves it on both engines, and few players share an id.
-            condition: ColumnElement[bool] = players.c.ident.in_({ident for ident, _ in chunk if ident})
-            named = [name for ident, name in chunk if not ident]
-            if named:
-                condition = or_(condition, (players.c.ident == b"") & players.c.name.in_(named))
-            rows = connection.execute(select(players).where(condition))
-            found |= {(bytes(row.ident), row.name): row.id for row in rows}
-        return found
+    def _find_player_ids(self, connection: Connection, keys: Collection[tuple[bytes, str]]) -> dict[tuple[bytes, str], int]:
+        # Each by one of its hashes is enough, and few players share an id.
+        hashes = {_player_hashes(*key)[0] for key in keys}
+        statement = select(players).join(player_keys, player_keys.c.player_id == players.c.id)
+        rows = connection.execute(statement.where(self._database.among(player_keys.c.hash, hashes)))
+        return {(row.ident, row.name): row.id for row in rows}
 
     def _number(self, connection: Connection, table: Table, rows: Mapping[K, tuple[object, ...]]) -> dict[K, int]:
         """Insert rows under the next numbers; a key to each row in, its number out."""
@@ -189,6 +189,11 @@ class Interning:
         first = (connection.scalar(select(func.max(table.c.id))) or 0) + 1
         self._database.insert(connection, table, [(number, *row) for number, row in enumerate(rows.values(), first)])
         return {key: number for number, key in enumerate(rows, first)}
+
+
+def _player_hashes(ident: bytes, name: str) -> list[int]:
+    """What a player is looked up by: the hashes of id and name, of those that are known."""
+    return [short_hash(key) for key in (ident, name.encode()) if key] or [short_hash(b"")]
 
 
 _WORD_COLUMNS = ("type_id", "content_type_id", "status_id", "trigger_id", "policy_id")

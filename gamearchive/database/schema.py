@@ -12,7 +12,8 @@ game with four players, all indexes included. What makes it so:
 - A batch also knows from which second to which its games were created and completed: a listing by a game's own times and by
   what batches know begins where the first of these can be, and passes over batches that have none.
 - Words (types, statuses, triggers, policies) and players are interned. Ids that are UUIDs take 17 bytes (`model.encode_id`).
-- A game is found by 32 bits of its id's hash (`entity_keys`), and told from others by the id itself.
+- A game is found by 32 bits of its id's hash (`entity_keys`), and told from others by the id itself. So is a player, by id and
+  by name (`player_keys`).
 - Who played is an inverted index, each engine's own: FTS5 on SQLite, GIN on PostgreSQL (`database.players`).
 - Instants are integers, microseconds since the epoch. They are indexed by the second: half the size, and the rest of the
   order is settled within a second.
@@ -78,8 +79,14 @@ players = Table(
     Column("id", Integer, primary_key=True),
     Column("ident", LargeBinary, nullable=False),  # the game's own id for the player, as model.encode_id has it; empty: none
     Column("name", Text, nullable=False),  # empty: none
-    UniqueConstraint("ident", "name", name="uq_players"),
-    Index("ix_players_name", "name"),
+)
+
+player_keys = Table(
+    "player_keys",
+    metadata,
+    Column("hash", Integer, primary_key=True, autoincrement=False),
+    Column("player_id", Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )
 
 tags = Table(
@@ -197,6 +204,6 @@ def instant_of(column: Column[int | None]) -> ColumnElement[int]:
     return func.coalesce(column, literal_column(str(UNKNOWN_TIME), BigInteger))
 
 
-def entity_hash(entity_key: bytes) -> int:
-    """The 32 bits, signed, that a game is looked up by."""
-    return int.from_bytes(blake2b(entity_key, digest_size=4).digest(), "big", signed=True)
+def short_hash(key: bytes) -> int:
+    """The 32 bits, signed, that a game or a player is looked up by."""
+    return int.from_bytes(blake2b(key, digest_size=4).digest(), "big", signed=True)

@@ -123,7 +123,7 @@ def test_at_a_terminal_it_asks(gamearchive: Run) -> None:
     before = everything(gamearchive)
     for typed, expected in ((b"n\n", 1), (b"y\n", 0)):
         code, shown = on_terminal("rebuild", columns=200, typed=typed)
-        assert code == expected
+        assert code == expected, shown
         assert "Write over the catalog in " in shown
         assert ("Took" in shown) is (expected == 0)
         assert everything(gamearchive) == before

@@ -31,9 +31,13 @@ def _make_words() -> None:
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("ident", sa.LargeBinary, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
-        sa.UniqueConstraint("ident", "name", name="uq_players"),
     )
-    op.create_index("ix_players_name", "players", ["name"])
+    op.create_table(
+        "player_keys",
+        sa.Column("hash", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("player_id", sa.Integer, primary_key=True, autoincrement=False),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "tags",
         sa.Column("id", sa.Integer, primary_key=True),
