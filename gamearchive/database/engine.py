@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import (
@@ -252,8 +252,11 @@ class Database:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             fresh.close()
+        # The journal of the old file must go before the new file takes its name, or it would be played into that one. What is
+        # in it goes into the old file before, in case of a kill between the two; a damaged one does not matter any more.
+        with suppress(exc.DBAPIError), self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self.close()
-        # The journal of the old file must go before the new file takes its name, or it would be played into that one.
         for stale in sqlite.database_files(self.path)[1:]:
             files.remove(stale)
         files.replace(path, self.path)
