@@ -22,12 +22,12 @@ from gamearchive.database.schema import (
     damages,
     entity_keys,
     entries,
+    game_key,
     packs,
     second_at,
-    short_hash,
 )
 from gamearchive.errors import GameArchiveError
-from gamearchive.model import ArchiveEntry, EntityKey, decode_id, encode_id
+from gamearchive.model import ArchiveEntry, EntityKey, decode_id
 from gamearchive.query import ACCEPTANCE_LAG
 
 _CHUNK = 1_000
@@ -128,7 +128,7 @@ class Accession:
 
     def _latest(self, keys: Iterable[EntityKey]) -> dict[EntityKey, Latest]:
         wanted = set(keys)
-        hashes = {short_hash(encode_id(key.entity_id)) for key in wanted}
+        hashes = {game_key(key.entity_id)[1] for key in wanted}
         columns = entries.c.id, entries.c.entity_key, entries.c.revision, entries.c.checksum, batches.c.type_id
         statement = (
             select(*columns, damages.c.reason)
@@ -215,19 +215,20 @@ class Accession:
         latest: Mapping[EntityKey, int],
     ) -> None:
         player_ids = self._names.player_ids(self._connection, ordered)
+        alone = len(latest) == len(ordered)  # no game comes in two revisions
         rows, hashes, played = [], [], []
         for entry_id, (entry, batch_id) in enumerate(zip(ordered, batch_numbers, strict=True), next_entry):
             facts, place = entry.facts, entry.place
-            key = encode_id(entry.entity_id)
+            key, number = game_key(entry.entity_id)
             seats = [player_ids[player] for player in facts.players]
             rows.append((
-                entry_id, key, entry.revision, None if latest[entry.key] == entry.revision else 1, batch_id,
+                entry_id, key, entry.revision, None if alone or latest[entry.key] == entry.revision else 1, batch_id,
                 pack_ids[place.pack], place.frame_offset, place.frame_bytes, place.record_offset, entry.raw_bytes,
                 None if entry.stored_bytes == place.frame_bytes else entry.stored_bytes, entry.checksum,
                 facts.created_at, facts.completed_at, player_ids[facts.winner] if facts.winner else None,
                 self._database.players.stored(seats),
             ))  # fmt: skip
-            hashes.append((short_hash(key), entry_id))
+            hashes.append((number, entry_id))
             played.append((entry_id, seats))
         hashes.sort()  # neighbours go to one page of the index
         self._database.insert(self._connection, entries, rows)

@@ -25,11 +25,11 @@ from gamearchive.database.schema import (
     dictionaries,
     entity_keys,
     entries,
+    game_key,
     packs,
-    short_hash,
 )
 from gamearchive.errors import NoArchiveError, UsageError
-from gamearchive.model import ArchiveEntry, EntityKey, Facts, Place, decode_id, encode_id
+from gamearchive.model import ArchiveEntry, EntityKey, Facts, Place, decode_id
 from gamearchive.query import ArchiveQuery, Resolved, SortField, encode_cursor, select_count, select_page
 
 CHUNK = 1_000
@@ -130,9 +130,9 @@ class Catalog:
 
     def revisions(self, entity_id: str, entity_type: str | None = None) -> list[ArchiveEntry]:
         """All revisions of a game, the latest first."""
-        key = encode_id(entity_id)
+        key, number = game_key(entity_id)
         statement = select(*entries.c).join(entity_keys, entity_keys.c.entry_id == entries.c.id)
-        statement = statement.where(entity_keys.c.hash == short_hash(key), entries.c.entity_key == key)
+        statement = statement.where(entity_keys.c.hash == number, entries.c.entity_key == key)
         with self.database.read() as connection:
             found = self._load(connection, connection.execute(statement).all())
         chosen = [entry for entry in found if entity_type in (None, entry.entity_type)]
@@ -275,13 +275,13 @@ class Catalog:
             return connection.scalar(select(damages.c.reason).where(damages.c.entry_id == entry_id))
 
     def _entry_id(self, connection: Connection, key: EntityKey, revision: int) -> int | None:
-        stored = encode_id(key.entity_id)
+        stored, number = game_key(key.entity_id)
         type_id = self._names.find_words(connection, [key.entity_type]).get(key.entity_type)
         statement = (
             select(entries.c.id)
             .join(entity_keys, entity_keys.c.entry_id == entries.c.id)
             .join(batches, batches.c.id == entries.c.batch_id)
-            .where(entity_keys.c.hash == short_hash(stored), entries.c.entity_key == stored)
+            .where(entity_keys.c.hash == number, entries.c.entity_key == stored)
             .where(entries.c.revision == revision, batches.c.type_id == type_id)
         )
         return connection.scalar(statement)
@@ -297,7 +297,7 @@ class Catalog:
         absent = (query.entity_type and not types) or (query.statuses and not statuses) or len(tag_ids) < len(query.tags)
         if absent or not all(players):
             return None
-        keys = {key: short_hash(key) for key in map(encode_id, query.entity_ids)} if query.entity_ids else None
+        keys = dict(map(game_key, query.entity_ids)) if query.entity_ids else None
         return Resolved(types or None, statuses or None, tag_ids, players, keys)
 
     def _load(self, connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> list[ArchiveEntry]:

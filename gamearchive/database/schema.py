@@ -23,6 +23,7 @@ Rows that belong together are written in one transaction by `Catalog` alone, whi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from sqlalchemy import (
@@ -44,6 +45,8 @@ from sqlalchemy import (
     literal_column,
     text,
 )
+
+from gamearchive.model import encode_id
 
 REVISION = "0001"
 """The migration that makes these tables; a test holds the two together."""
@@ -207,3 +210,10 @@ def instant_of(column: Column[int | None]) -> ColumnElement[int]:
 def short_hash(key: bytes) -> int:
     """The 32 bits, signed, that a game or a player is looked up by."""
     return int.from_bytes(blake2b(key, digest_size=4).digest(), "big", signed=True)
+
+
+@lru_cache(maxsize=1 << 14)  # the ids of a batch are wanted twice: to look the games up, and to add them
+def game_key(entity_id: str) -> tuple[bytes, int]:
+    """What a game is stored under and looked up by: its id as `model.encode_id` has it, and the hash of that."""
+    key = encode_id(entity_id)
+    return key, short_hash(key)
