@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, Row, delete, func, insert, literal_column, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal_column, select
 
 from gamearchive.accession import Accession, Known, PackRow
 from gamearchive.database.engine import Database
@@ -78,6 +78,16 @@ class Sizes:
     catalog_bytes: int
 
 
+_WITHIN = entries.c.id.between(packs.c.first_id, packs.c.last_id) & (entries.c.pack_id == packs.c.id)
+
+# Made once: to put a statement together takes as long as to run it.
+_REVISIONS = (
+    select(*entries.c)
+    .join(entity_keys, entity_keys.c.entry_id == entries.c.id)
+    .where(entity_keys.c.hash == bindparam("hash"), entries.c.entity_key == bindparam("key"))
+)
+
+
 class Catalog:
     """The catalog in a database.
 
@@ -131,10 +141,8 @@ class Catalog:
     def revisions(self, entity_id: str, entity_type: str | None = None) -> list[ArchiveEntry]:
         """All revisions of a game, the latest first."""
         key, number = game_key(entity_id)
-        statement = select(*entries.c).join(entity_keys, entity_keys.c.entry_id == entries.c.id)
-        statement = statement.where(entity_keys.c.hash == number, entries.c.entity_key == key)
         with self.database.read() as connection:
-            found = self._load(connection, connection.execute(statement).all())
+            found = self._load(connection, connection.execute(_REVISIONS, {"key": key, "hash": number}).all())
         chosen = [entry for entry in found if entity_type in (None, entry.entity_type)]
         return sorted(chosen, key=lambda entry: (entry.entity_type, -entry.revision))
 
@@ -235,10 +243,15 @@ class Catalog:
 
     def entries_of(self, pack: str) -> list[ArchiveEntry]:
         """The entries whose bytes lie in a pack."""
-        within = entries.c.id.between(packs.c.first_id, packs.c.last_id) & (entries.c.pack_id == packs.c.id)
-        statement = select(*entries.c).join(packs, within).where(packs.c.key == pack)
+        statement = select(*entries.c).join(packs, _WITHIN).where(packs.c.key == pack)
         with self.database.read() as connection:
             return self._load(connection, connection.execute(statement.order_by(entries.c.id)).all())
+
+    def count_of(self, pack: str) -> int:
+        """How many entries' bytes lie in a pack."""
+        statement = select(func.count()).select_from(entries.join(packs, _WITHIN)).where(packs.c.key == pack)
+        with self.database.read() as connection:
+            return connection.scalar(statement) or 0
 
     def add_dictionary(self, row: DictionaryRow) -> None:
         """Name a dictionary that lies on the backend. One that is named already stays."""

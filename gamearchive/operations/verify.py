@@ -135,20 +135,20 @@ def _check_dictionary(archive: Archive, row: DictionaryRow, *, repair: bool) -> 
 
 
 def _check_pack(archive: Archive, row: PackRow, held: HeldPack | None, *, readable: bool, full: bool, repair: bool) -> Checked:
-    entries = archive.catalog.entries_of(row.key)
     finding, reason = Finding.DAMAGED, None
     if held is None:
         finding, reason = Finding.MISSING, "the pack is missing"
-        lost = dict.fromkeys(entries, reason)
-    else:
-        if held.stored_bytes != row.stored_bytes:
-            reason = f"the pack has {held.stored_bytes} bytes, and not {row.stored_bytes}"
-        elif not readable:
-            reason = f"dictionary {row.dictionary_id}, that it needs, is lost"
-        elif full:
-            reason = _read_pack(archive, row, entries)
-        lost = _lost(archive, entries) if reason else {}
-    if repair and (lost or full):
+    elif held.stored_bytes != row.stored_bytes:
+        reason = f"the pack has {held.stored_bytes} bytes, and not {row.stored_bytes}"
+    elif not readable:
+        reason = f"dictionary {row.dictionary_id}, that it needs, is lost"
+    elif not full:
+        return Checked(row.key, archive.catalog.count_of(row.key))
+    entries = archive.catalog.entries_of(row.key)
+    if reason is None:
+        reason = _read_pack(archive, row, entries)
+    lost = {} if reason is None else dict.fromkeys(entries, reason) if held is None else _lost(archive, entries)
+    if repair:
         archive.catalog.mark_damaged(entries, lost)
     found = [Found(finding, row.key, why, entry, repaired=repair) for entry, why in lost.items()]
     if reason and not found:
