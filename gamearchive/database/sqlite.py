@@ -8,7 +8,9 @@ and the file says all: then it is opened as one that does not change.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
@@ -19,6 +21,7 @@ from gamearchive.database.players import plays
 BEGIN = "gamearchive_begin"
 """The execution option that says how a transaction begins: ``DEFERRED`` (if absent) or ``IMMEDIATE``."""
 
+_PAUSE_SECONDS = 0.01
 _SETTINGS = ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "temp_store=MEMORY")
 
 
@@ -65,11 +68,24 @@ def _open(database: str, settings: Sequence[str], *, timeout: float) -> sqlite3.
         connection.isolation_level = None
         connection.create_function("plays", 2, plays, deterministic=True)
         for setting in settings:
-            connection.execute(f"PRAGMA {setting}").close()
+            _set(connection, setting, timeout)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _set(connection: sqlite3.Connection, setting: str, timeout: float) -> None:
+    """Make a setting. To begin a write-ahead log SQLite needs the file for itself, and does not wait for it: so we do."""
+    for attempt in count(1):
+        try:
+            connection.execute(f"PRAGMA {setting}").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt * _PAUSE_SECONDS > timeout:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
