@@ -272,6 +272,8 @@ class Catalog:
     def mark_damaged(self, checked: Iterable[ArchiveEntry], lost: Mapping[ArchiveEntry, str]) -> None:
         """Note which of the entries checked have lost their bytes, and why; of the others such a note is taken away."""
         with self.database.write() as connection:
+            if not lost and connection.execute(select(damages.c.entry_id).limit(1)).first() is None:
+                return
             for entry in checked:
                 entry_id = self._entry_id(connection, entry.key, entry.revision)
                 noted = connection.scalar(select(damages.c.reason).where(damages.c.entry_id == entry_id))

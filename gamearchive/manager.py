@@ -19,11 +19,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from gamearchive.archive import Archive, OnConflict
+from gamearchive.backends.base import Holdings
+from gamearchive.backends.foreign import ForeignHoldings, TwoMethods
 from gamearchive.backends.registry import open_holdings
 from gamearchive.catalog import Catalog, Page, Sizes, Total
 from gamearchive.clock import Clock, SystemClock
 from gamearchive.database.engine import Database
-from gamearchive.errors import NoArchiveError
+from gamearchive.errors import NoArchiveError, RefusedError, UnsupportedError
 from gamearchive.model import ArchiveEntry
 from gamearchive.query import ArchiveQuery
 from gamearchive.settings import Settings
@@ -47,10 +49,12 @@ class ArchiveManager:
     Args:
         settings: where it is and how it is kept.
         clock: the time.
+        backend: what keeps the games' bytes, in place of packs at ``settings.storage``; the catalog stays where it is.
     """
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None, *, backend: TwoMethods | None = None) -> None:
         self.settings = settings
+        self._backend = backend
         self.clock = clock or SystemClock()
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-read")
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-write")
@@ -64,7 +68,10 @@ class ArchiveManager:
     @cached_property
     def core(self) -> Archive:
         """Catalog and holdings as one object, synchronous."""
-        holdings = open_holdings(self.settings.storage, level=self.settings.compression_level)
+        if self._backend is not None:
+            holdings: Holdings = ForeignHoldings(self._backend)
+        else:
+            holdings = open_holdings(self.settings.storage, level=self.settings.compression_level)
         return Archive(Catalog(self.database), holdings, self.clock)
 
     async def __aenter__(self) -> Self:
@@ -102,12 +109,26 @@ class ArchiveManager:
             if dry_run:
                 yield from ingest(self.core, sources, options, on_conflict=on_conflict, dry_run=True, stopping=stopping)
                 return
+            self._refuse_a_second_catalog()
             self.database.create()
             with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
                 self.core.holdings.sweep()
                 yield from ingest(self.core, sources, options, on_conflict=on_conflict, stopping=stopping)
 
         return self._stream(steps, self._writing)
+
+    def _refuse_a_second_catalog(self) -> None:
+        """Packs without a catalog: it was lost, or is elsewhere, and an empty one would know nothing of their games."""
+        try:
+            there = next(self.core.holdings.packs(), None)
+        except UnsupportedError:
+            return
+        # In this order: whoever puts the first pack has made the catalog before.
+        if there is not None and not self.database.exists():
+            raise RefusedError(
+                f"There are packs in {self.core.holdings.name}, but no catalog in {self.database.name}.",
+                hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
+            )
 
     async def query(self, query: ArchiveQuery) -> Page:
         """One page of a listing."""

@@ -3,10 +3,11 @@
 Quick: every pack that the catalog names is there and has its length; every dictionary is there twice, and good; what the
 catalog does not name is an orphan. Full: every byte of every pack as well, against the pack's name, its own checksums and the
 catalog's rows. What is found is told; only with ``repair`` is anything changed: orphans go, a damaged copy of a dictionary is
-written anew from the good one, and games whose bytes are lost are marked, so that they are known to be.
+written anew from the good one, and games whose bytes are lost are marked: should they come again, they are archived again.
 
 Packs are compared in the order of their keys, so that memory stays bounded. Orphans are no damage: they are what a killed
-process leaves, or what a running one has not named yet. To take them away, nothing else may be adding.
+process leaves, or what a running one has not named yet. To take them away, nothing else may be adding; and one that holds a
+game that the catalog does not know is never taken away, for it may be the catalog that was lost.
 """
 
 from __future__ import annotations
@@ -88,8 +89,7 @@ def verify(
         if row is None and held is not None:
             # The listing of the storage is newer than that of the catalog, which may name it by now.
             if not archive.catalog.has_pack(held.key):
-                removed = repair and archive.holdings.remove_pack(held.key)
-                yield Checked(None, 0, [Found(Finding.ORPHANED, held.key, "the catalog does not name it", repaired=removed)])
+                yield Checked(None, 0, [_check_orphan(archive, held, repair=repair)])
         elif row is not None:
             readable = (row.key.partition("/")[0], row.dictionary_id) not in gone
             yield _check_pack(archive, row, held, readable=readable, full=full and _chosen(row.key, sample), repair=repair)
@@ -118,6 +118,23 @@ def _pairs(archive: Archive) -> Iterator[tuple[PackRow | None, HeldPack | None]]
         else:
             yield row, there
             row, there = next(rows, None), next(held, None)
+
+
+def _check_orphan(archive: Archive, held: HeldPack, *, repair: bool) -> Found:
+    """A pack that the catalog does not name. It goes only if all its games are in the catalog: it may be the catalog that was
+    lost, and then it is the only place where they are.
+    """
+    try:
+        entries = archive.holdings.contents(held.key).entries
+    except (IntegrityError, NotFoundError) as error:
+        return Found(Finding.ORPHANED, held.key, f"the catalog does not name it, and it is left alone: {error.message}")
+    known = archive.catalog.known({entry.key for entry in entries}).games
+    alone = sum(entry.key not in known or not known[entry.key].has(entry.checksum) for entry in entries)
+    if alone:
+        reason = f"the catalog does not name it, nor {alone} of its games: archive these again, or run `gamearchive rebuild`"
+        return Found(Finding.ORPHANED, held.key, reason)
+    removed = repair and archive.holdings.remove_pack(held.key)
+    return Found(Finding.ORPHANED, held.key, "the catalog does not name it, and has all its games", repaired=removed)
 
 
 def _chosen(key: str, sample: float) -> bool:
@@ -150,7 +167,7 @@ def _check_pack(archive: Archive, row: PackRow, held: HeldPack | None, *, readab
     lost = {} if reason is None else dict.fromkeys(entries, reason) if held is None else _lost(archive, entries)
     if repair:
         archive.catalog.mark_damaged(entries, lost)
-    found = [Found(finding, row.key, why, entry, repaired=repair) for entry, why in lost.items()]
+    found = [Found(finding, row.key, why, entry) for entry, why in lost.items()]
     if reason and not found:
         found = [Found(finding, row.key, reason)]
     return Checked(row.key, len(entries), found)

@@ -131,3 +131,18 @@ def test_at_a_terminal_it_asks(gamearchive: Run) -> None:
 
 def test_quiet_says_nothing(gamearchive: Run) -> None:
     assert gamearchive("rebuild", "--yes", "--quiet") == Ended(0, "", "")
+
+
+def test_packs_without_a_catalog_are_not_left_to_an_empty_one(gamearchive: Run) -> None:
+    Path("one.ndjson").write_text('{"id": "one"}\n')
+    Path("two.ndjson").write_text('{"id": "two"}\n')
+    assert gamearchive("archive", "one.ndjson", "--home", "lost").code == 0
+    for file in Path("lost").glob("gamearchive.db*"):
+        file.unlink()
+    ended = gamearchive("archive", "two.ndjson", "--home", "lost")
+    assert (ended.code, "gamearchive rebuild" in ended.err) == (18, True)
+    assert gamearchive("rebuild", "--home", "lost").code == 0
+    assert gamearchive("archive", "two.ndjson", "--home", "lost").code == 0
+    assert gamearchive("query", "--ids", "--home", "lost").out == "two\none\n"
+    other = f"sqlite:///{Path('other.db').resolve()}"
+    assert gamearchive("archive", "two.ndjson", "--home", "lost", "--database", other).code == 18

@@ -165,19 +165,32 @@ def test_a_catalog_that_was_edited(home: Home, edit: str) -> None:
 
 
 def test_an_orphan_is_no_damage_and_goes_with_repair(filled: Home) -> None:
+    whole = path_of(filled, "g-501")
+    there = whole.with_name("0" * 32 + ".zst")
+    there.write_bytes(whole.read_bytes())
+    for repair in (False, True):
+        (found,) = check(filled, repair=repair)
+        assert (found.finding, found.object.endswith(there.name), found.entry) == (Finding.ORPHANED, True, None)
+        assert found.repaired == repair
+    assert not there.exists()
+    assert check(filled, full=True) == []
+    assert len(filled.packs) == 3
+
+
+def test_an_orphan_whose_games_the_catalog_does_not_know_stays(filled: Home) -> None:
     other = Home(filled.folder.parent / "other")
     other.open().add(games(3, first=900))
     (orphan,) = other.packs
     other.close()
     there = filled.packs_folder / orphan.relative_to(other.packs_folder)
     there.write_bytes(orphan.read_bytes())
-    expected = (Finding.ORPHANED, str(orphan.relative_to(other.packs_folder)), None)
-    for repair in (False, True):
-        (found,) = check(filled, repair=repair)
-        assert ((found.finding, found.object, found.entry), found.repaired) == (expected, repair)
-    assert not there.exists()
-    assert check(filled, full=True) == []
-    assert len(filled.packs) == 3
+    (found,) = check(filled, full=True, repair=True)
+    assert (found.finding, found.repaired) == (Finding.ORPHANED, False)
+    assert "nor 3 of its games" in found.reason
+    there.write_bytes(there.read_bytes()[:-1])
+    (found,) = check(filled, full=True, repair=True)
+    assert (found.finding, found.repaired) == (Finding.ORPHANED, False)
+    assert there.exists()
 
 
 def test_repair_sweeps_what_dead_writers_left(filled: Home) -> None:
@@ -242,7 +255,7 @@ def test_repair_marks_what_is_lost_and_nothing_else(filled: Home) -> None:
     assert archive.catalog.damage(entry) is None
     found = check(filled, full=True, repair=True)
     assert sorted(ids(found)) == ["g-502", "noise-0", "noise-1", "noise-2"]
-    assert all(each.repaired for each in found)
+    assert not any(each.repaired for each in found)  # to mark is not to mend
     marked = [each.entity_id for each in listed(archive) if archive.catalog.damage(each) is not None]
     assert sorted(marked) == ["g-502", "noise-0", "noise-1", "noise-2"]
     assert archive.read(archive.get("g-503")) == game(503).payload

@@ -92,6 +92,7 @@ async def _archive(
     # Batches are many objects that live for a moment and hold no cycles: looking for cycles takes a tenth of the time.
     gc.set_threshold(200_000, 50)
     count = {"archived": 0, "skipped": 0, "failed": 0, "raw_bytes": 0, "stored_bytes": 0}
+    revisions = 0
     started = context.clock.monotonic()
     with ExitStack() as stack:
         kept = stack.enter_context(files.atomic_writer(Path(rejects), overwrite=True)) if rejects else None
@@ -103,13 +104,14 @@ async def _archive(
             async for step in steps:
                 _tell(context, step, kept)
                 count["archived"] += len(step.added.entries)
+                revisions += sum(entry.revision > 1 for entry in step.added.entries)
                 count["skipped"] += len(step.added.skipped)
                 count["failed"] += len(step.rejections)
                 count["raw_bytes"] += sum(entry.raw_bytes for entry in step.added.entries)
                 count["stored_bytes"] += step.added.stored_bytes
                 report(count["archived"] + count["skipped"], None)
     seconds = context.clock.monotonic() - started
-    context.output.summary({**count, "seconds": round(seconds, 3)}, _sentence(count, seconds, dry_run=dry_run))
+    context.output.summary({**count, "seconds": round(seconds, 3)}, _sentence(count, revisions, seconds, dry_run=dry_run))
     return 3 if count["failed"] else 0
 
 
@@ -142,9 +144,11 @@ def _kept(rejection: Rejection) -> bytes:
     return encode(line) + b"\n"
 
 
-def _sentence(count: dict[str, int], seconds: float, *, dry_run: bool) -> str:
+def _sentence(count: dict[str, int], revisions: int, seconds: float, *, dry_run: bool) -> str:
     verb = "Would archive" if dry_run else "Archived"
     parts = [f"{verb} {count['archived']:,} games"]
+    if revisions:
+        parts.append(f"{revisions:,} of them new revisions")
     if count["archived"] and not dry_run:
         share = count["stored_bytes"] / (count["raw_bytes"] or 1)
         parts.append(f"{format_size(count['raw_bytes'])} in {format_size(count['stored_bytes'])} ({share:.0%})")

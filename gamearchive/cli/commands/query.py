@@ -77,8 +77,8 @@ async def _query(context: Context, asked: ArchiveQuery, layout: Layout) -> None:
                     add(game_row(entry))
                 found += len(page.entries)
                 next_cursor = page.next_cursor
-    more = f"; more with --cursor {next_cursor}" if next_cursor else ""
-    context.output.summary({"count": found, "next_cursor": next_cursor}, f"{found:,} games{more}.")
+    more = f" More with --cursor {next_cursor}" if next_cursor else ""
+    context.output.summary({"count": found, "next_cursor": next_cursor}, f"{found:,} games.{more}")
 
 
 async def _count(context: Context, asked: ArchiveQuery) -> None:

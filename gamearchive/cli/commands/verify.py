@@ -32,7 +32,7 @@ def verify(
     That all that the catalog names is there and fits; with --full, that every byte is what it was.
 
     What is damaged or missing is listed by game, and the command ends with 3. A pack that the catalog does not name is no
-    damage: a process that was killed leaves one, and --repair takes it away.
+    damage: a process that was killed leaves one, and --repair takes it away, if all its games are in the catalog.
     """
     if full and sample:
         raise UsageError("--full and --sample exclude each other.", hint="Leave one of them out.")
