@@ -56,6 +56,7 @@ _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 _PLAIN_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?")
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,16}$")
 _RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|$)", re.IGNORECASE)
 
 
@@ -396,8 +397,8 @@ def safe_name(entity_id: str, suffix: str = "") -> str:
     """The name of the file that a game is restored under, good on Linux, macOS and Windows alike.
 
     An id of lower-case letters, digits, ``.``, ``_`` and ``-`` stays as it is. Any other keeps what is readable of it, and
-    gets ``~`` and 16 hexadecimal digits of the id's BLAKE2b: with one suffix, two ids never share a name, not even on a disk
-    that takes ``Game`` and ``game`` for the same.
+    gets ``~`` and 16 hexadecimal digits of the id's BLAKE2b, before its own ending such as ``.rep`` if no other is given: with
+    one suffix, two ids never share a name, not even on a disk that takes ``Game`` and ``game`` for the same.
 
     Args:
         entity_id: any string.
@@ -412,6 +413,10 @@ def safe_name(entity_id: str, suffix: str = "") -> str:
     mark = "~" + blake2b(entity_id.encode(errors="surrogatepass"), digest_size=8).hexdigest()
     letters = (letter if letter.isalnum() or letter in ".-" else "_" for letter in unicodedata.normalize("NFC", entity_id))
     stem = re.sub("_+", "_", "".join(letters)).strip("._-")
+    ending = None if suffix else _ENDING.search(stem)
+    if ending is not None:
+        stem, suffix = stem[: ending.start()], ending[0]
+        room -= len(suffix)
     if _RESERVED_NAME.match(stem):
         stem = f"_{stem}"
     return (stem.encode()[: room - len(mark)].decode(errors="ignore") or "game") + mark + suffix

@@ -513,6 +513,11 @@ def test_what_is_readable_stays_readable(entity_id: str, stem: str):
     assert re.fullmatch(re.escape(stem) + "~[0-9a-f]{16}.json", files.safe_name(entity_id, ".json"))
 
 
+def test_a_file_keeps_its_ending():
+    assert re.fullmatch(r"Star_Station~[0-9a-f]{16}\.SC2Replay", files.safe_name("Star Station.SC2Replay"))
+    assert re.fullmatch(r"_nul~[0-9a-f]{16}\.txt", files.safe_name("nul.txt"))
+
+
 # errors
 
 

@@ -53,7 +53,7 @@ def ingest(
         options: how to read them.
         on_conflict: what becomes of an id that is archived with other bytes.
         dry_run: only find out what would be done.
-        stopping: whether to leave; the batch in hand is finished.
+        stopping: whether to leave; what was read until then is archived.
 
     Yields:
         A step for each batch, once it is safe.
@@ -68,8 +68,6 @@ def ingest(
             if in_hand is not None:
                 yield _finish(archive, *in_hand)
                 in_hand = None
-            if stopping():
-                return
             plan = archive.plan(batch.records, sender, on_conflict)
             if dry_run:
                 yield Ingested(Added(plan.entries, plan.skipped), batch.rejections)
@@ -88,6 +86,8 @@ def _batches(sources: Iterable[str], options: ReadOptions, stopping: Callable[[]
     batch = _Batch()
     for source in sources:
         for found in read_source(source, options):
+            if stopping():
+                break
             if isinstance(found, Rejection):
                 batch.rejections.append(found)
             else:
