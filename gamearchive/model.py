@@ -32,6 +32,7 @@ PGN = "application/vnd.chess-pgn"
 OPAQUE = "application/octet-stream"
 
 _TYPE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _MAX_INSTANT = 1 << 60
 _PACK_KEY = r"[a-z0-9][a-z0-9_-]{0,63}/\d{4}/\d\d/\d\d/[0-9a-f]{32}\.zst"
@@ -293,14 +294,8 @@ def encode_id(entity_id: str) -> bytes:
 
     A UUID is a NUL and its 16 bytes; any other id is its UTF-8, which holds no NUL. Both are unambiguous.
     """
-    if len(entity_id) == 36 and entity_id[8] == entity_id[13] == entity_id[18] == entity_id[23] == "-":
-        digits = entity_id.replace("-", "")
-        try:
-            packed = bytes.fromhex(digits)
-        except ValueError:
-            return entity_id.encode()
-        if packed.hex() == digits:
-            return b"\0" + packed
+    if len(entity_id) == 36 and _UUID.fullmatch(entity_id):
+        return b"\0" + bytes.fromhex(entity_id.replace("-", ""))
     return entity_id.encode()
 
 

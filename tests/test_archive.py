@@ -511,3 +511,11 @@ def test_swapped_packs_give_no_wrong_bytes(archive: Archive, home: Home) -> None
     for record in first + second:
         with pytest.raises(IntegrityError, match=repr(record.entity_id)):
             archive.read(archive.get(record.entity_id))
+
+
+def test_ids_that_only_look_like_uuids_stay_as_they_are(archive: Archive) -> None:
+    odd = ["1234--78-1234-1234-1234-1234567890ab", "12--3478-1234-1234-1234-1234567890ab", "-" * 36]
+    records = [plain(entity_id, entity_id.encode()) for entity_id in odd]
+    assert len(archive.add(records).entries) == 3
+    assert archive.add(records).entries == ()
+    assert [archive.read(archive.get(entity_id)).decode() for entity_id in odd] == odd

@@ -121,20 +121,25 @@ def _pairs(archive: Archive) -> Iterator[tuple[PackRow | None, HeldPack | None]]
 
 
 def _check_orphan(archive: Archive, held: HeldPack, *, repair: bool) -> Found:
-    """A pack that the catalog does not name. It goes only if all its games are in the catalog: it may be the catalog that was
-    lost, and then it is the only place where they are.
+    """A pack that the catalog does not name. It goes only if all its games can be read from where the catalog has them: it
+    may be the catalog that was lost, or the pack that it names.
     """
     try:
         entries = archive.holdings.contents(held.key).entries
     except (IntegrityError, NotFoundError) as error:
         return Found(Finding.ORPHANED, held.key, f"the catalog does not name it, and it is left alone: {error.message}")
-    known = archive.catalog.known({entry.key for entry in entries}).games
-    alone = sum(entry.key not in known or not known[entry.key].has(entry.checksum) for entry in entries)
+    alone = sum(not _is_elsewhere(archive, entry) for entry in entries)
     if alone:
         reason = f"the catalog does not name it, nor {alone} of its games: archive these again, or run `gamearchive rebuild`"
         return Found(Finding.ORPHANED, held.key, reason)
     removed = repair and archive.holdings.remove_pack(held.key)
     return Found(Finding.ORPHANED, held.key, "the catalog does not name it, and has all its games", repaired=removed)
+
+
+def _is_elsewhere(archive: Archive, entry: ArchiveEntry) -> bool:
+    """Whether the catalog names the same bytes in another place, from which they can be read."""
+    same = [each for each in archive.catalog.revisions(entry.entity_id, entry.entity_type) if each.checksum == entry.checksum]
+    return any(not _lost(archive, [each]) for each in same)
 
 
 def _chosen(key: str, sample: float) -> bool:

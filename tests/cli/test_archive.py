@@ -362,3 +362,12 @@ from gamearchive.cli.app import main
 output.PATIENCE_SECONDS = 0.0
 sys.exit(main(sys.argv[1:]))
 """
+
+
+def test_rejects_never_replace_a_source_or_a_device(gamearchive: Run) -> None:
+    Path("source.ndjson").write_text('{"id": "a"}\n[]\n')
+    for rejects in ("source.ndjson", "./source.ndjson", "/dev/null"):
+        assert gamearchive("archive", "source.ndjson", "--rejects", rejects, "--home", "fresh").code == 2
+    assert Path("source.ndjson").read_text() == '{"id": "a"}\n[]\n'
+    assert not Path("/dev/null").is_file()
+    assert not Path("fresh").exists()

@@ -11,6 +11,7 @@ from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
 from gamearchive.cli.games import game_row, parse_tags
 from gamearchive.cli.options import option
+from gamearchive.errors import UsageError
 from gamearchive.settings import FACTS
 from gamearchive.units import format_size
 
@@ -91,6 +92,8 @@ async def _archive(
 
     # Batches are many objects that live for a moment and hold no cycles: looking for cycles takes a tenth of the time.
     gc.set_threshold(200_000, 50)
+    if rejects and _must_not_be_replaced(rejects, sources):
+        raise UsageError(f"The rejects cannot be written to {rejects}.", hint="Name a file of their own: --rejects bad.ndjson.")
     count = {"archived": 0, "skipped": 0, "failed": 0, "raw_bytes": 0, "stored_bytes": 0}
     revisions = 0
     started = context.clock.monotonic()
@@ -113,6 +116,16 @@ async def _archive(
     seconds = context.clock.monotonic() - started
     context.output.summary({**count, "seconds": round(seconds, 3)}, _sentence(count, revisions, seconds, dry_run=dry_run))
     return 3 if count["failed"] else 0
+
+
+def _must_not_be_replaced(rejects: str, sources: list[str]) -> bool:
+    """Whether this is one of the sources, which would be lost, or a device or a pipe, which would become a file."""
+    from pathlib import Path
+
+    path = Path(rejects)
+    if not path.exists() or path.is_dir():
+        return False
+    return not path.is_file() or any(Path(source).exists() and path.samefile(source) for source in sources)
 
 
 def _tell(context: Context, step: Ingested, kept: BinaryIO | None) -> None:
