@@ -21,6 +21,7 @@ errors             what can go wrong: each class has a code, an exit code and a 
 model              the values that travel: game records, facts, catalog entries, places
 clock, units       the time; durations, sizes and instants, read and printed
 facts              a game's own facts (players, winner, times), taken from its JSON
+expression         conditions on games: read from their text, and tried on a game
 -- leaves          each knows one thing, and none knows another leaf
 files              the durable writes to disk, and locks between processes
 settings           every setting with where it comes from; the only module that reads the environment

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from math import inf, isfinite
 
 from gamearchive.errors import UsageError
 
@@ -15,11 +16,12 @@ SECOND = 1_000_000
 
 _DURATIONS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "mo": 2_629_746, "y": 31_556_952}
 _SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(mo|[smhdwy])")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(mo|[smhdwy])", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST, _LAST = -62_135_596_800 * SECOND, 253_402_300_799 * SECOND
+_ALL_TIME = (_LAST - _FIRST) / SECOND
 
 
 def parse_duration(text: str) -> float:
@@ -36,7 +38,7 @@ def parse_duration(text: str) -> float:
             break
         total += float(match[1]) * _DURATIONS[match[2]]
         at = match.end()
-    if not text or at != len(text):
+    if not text or at != len(text) or not isfinite(total):
         raise UsageError(f"{text!r} is not a duration.", hint="Write a number and a unit: 90s 15m 6h 7d 2w 3mo 1y.")
     return total
 
@@ -48,9 +50,10 @@ def parse_size(text: str) -> int:
         UsageError: if it is none.
     """
     match = _SIZE.fullmatch(text.strip())
-    if match is None:
+    size = float(match[1]) * _SIZES[match[2].lower()] if match else inf
+    if not isfinite(size):
         raise UsageError(f"{text!r} is not a size.", hint="Write a number and a unit: 4096, 500KB, 64MB, 2GB.")
-    return int(float(match[1]) * _SIZES[match[2].lower()])
+    return int(size)
 
 
 def parse_instant(text: str) -> int:
@@ -76,7 +79,7 @@ def parse_moment(text: str, now: int) -> int:
         UsageError: if it is none of these.
     """
     if _DURATION.match(text) and not text[-1:].isdigit() and "T" not in text and "-" not in text:
-        return max(now - round(parse_duration(text) * SECOND), _FIRST)
+        return max(now - round(min(parse_duration(text), _ALL_TIME) * SECOND), _FIRST)
     return parse_instant(text)
 
 

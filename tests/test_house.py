@@ -25,6 +25,7 @@ FLOORS = """
     clock:
     units:       errors
     facts:       errors model units
+    expression:  errors model units facts
 
     files:       errors
     settings:    errors model units
@@ -51,8 +52,8 @@ FLOORS = """
     bench:       errors model clock units facts files settings readers query catalog manager
     testing:     errors model stores backends
 
-    cli:         errors model clock units facts files settings readers stores database query catalog archive manager bench
-    cli:         operations.ingest operations.restore operations.verify operations.rebuild
+    cli:         errors model clock units facts files settings readers stores database query catalog archive manager
+    cli:         bench operations.ingest operations.restore operations.verify operations.rebuild
     __main__:    cli
 """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""
@@ -327,7 +328,7 @@ def test_every_error_has_a_code_of_its_own_and_a_documented_exit_code() -> None:
 
 def test_what_is_exported_is_there_and_is_listed_once() -> None:
     listed = gamearchive.__all__
-    assert listed == sorted(set(listed))
+    assert len(listed) == len(set(listed))
     assert set(listed) == set(gamearchive._HOMES)
     for_checkers = {
         alias.asname or alias.name: node.module

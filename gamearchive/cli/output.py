@@ -280,6 +280,8 @@ class TextOutput(Output):
     def error(self, error: GameArchiveError) -> None:
         self._say("error: ", "bold red", error.code)
         self._say("", "", " ".join(error.message.split()))
+        for line in "\n".join(getattr(error, "__notes__", ())).splitlines():  # such as a caret under what is wrong
+            self._say("", "", line)
         self._say("hint: ", "cyan", " ".join(error.hint.split()))
 
     def _say(self, label: str, style: str, sentence: str) -> None:

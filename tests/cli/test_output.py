@@ -14,7 +14,7 @@ import pytest
 from gamearchive.cli.output import JSONOutput, Layout, Output, TextOutput, make_output
 from gamearchive.cli.parts import Bars, Column, Fields, Row, Table, plain, visible
 from gamearchive.clock import ManualClock
-from gamearchive.errors import GameArchiveError, NotFoundError
+from gamearchive.errors import GameArchiveError, NotFoundError, UsageError
 
 COLUMNS = (
     Column("entity_id", "id"),
@@ -233,6 +233,20 @@ def test_an_error_is_three_lines_whatever_it_says(monkeypatch: pytest.MonkeyPatc
     text().error(NotFoundError("No game\nis there.", hint="Look\nelsewhere."))
     assert pipe.err == "error: not-found\nNo game is there.\nhint: Look elsewhere.\n"
     assert pipe.out == ""
+
+
+def test_the_place_that_an_error_points_at_stands_below_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = UsageError("There is no `statis`.", hint="Say `status`.")
+    error.add_note("statis = 1 \x1b[31m\n^")
+    pipe = Streams(monkeypatch)
+    text().error(error)
+    assert pipe.err.splitlines() == [
+        "error: usage",
+        "There is no `statis`.",
+        "statis = 1 \\x1b[31m",
+        "^",
+        "hint: Say `status`.",
+    ]
 
 
 def test_an_error_on_a_terminal_is_the_same_three_lines_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
