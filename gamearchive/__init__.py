@@ -25,6 +25,7 @@ expression         conditions on games: read from their text, and tried on a gam
 -- leaves          each knows one thing, and none knows another leaf
 files              the durable writes to disk, and locks between processes
 settings           every setting with where it comes from; the only module that reads the environment
+policy             when a game goes to the archive, is compressed and expires: a policy for each type, and its decisions
 readers            files of games, in JSON, PGN or any format, as a stream of game records
 packs              the format of packs, and the dictionaries that their frames are compressed with
 stores             whole objects by key: in a folder, in memory, or wherever a package installed beside this one puts them
@@ -104,12 +105,16 @@ if TYPE_CHECKING:
         Provenance,
         Rejection,
     )
+    from gamearchive.policy import DEFAULT_GAME_POLICY, DEFAULT_ROOM_POLICY, ArchivalPolicy, Policies
     from gamearchive.query import ArchiveQuery, SortField
     from gamearchive.readers import ByteStream, ReadContext, Reader, ReadOptions
     from gamearchive.settings import Settings, load_settings
     from gamearchive.stores.base import Store, StoredObject
 
 __all__ = [
+    "DEFAULT_GAME_POLICY",
+    "DEFAULT_ROOM_POLICY",
+    "ArchivalPolicy",
     "ArchivalPriority",
     "ArchivalTrigger",
     "ArchiveEntry",
@@ -137,6 +142,7 @@ __all__ = [
     "Page",
     "Place",
     "Player",
+    "Policies",
     "Provenance",
     "ReadContext",
     "ReadOptions",
@@ -169,6 +175,7 @@ _MODULES = {
     "facts": "FactRules",
     "manager": "ArchiveManager",
     "model": "ArchivalPriority ArchivalTrigger ArchiveEntry EntityKey Facts GameRecord Place Player Provenance Rejection",
+    "policy": "ArchivalPolicy DEFAULT_GAME_POLICY DEFAULT_ROOM_POLICY Policies",
     "query": "ArchiveQuery SortField",
     "readers": "ByteStream ReadContext ReadOptions Reader",
     "settings": "Settings load_settings",

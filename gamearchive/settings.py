@@ -13,9 +13,11 @@ script's empty variable must not send games elsewhere). Only an empty environmen
 | max_record           | a game above this size is rejected                              | 64MB                            |
 | compression_level    | Zstandard's, 1 to 22                                            | 3                               |
 | types.<type>.facts.* | JSON pointers to id, players, winner, status, created_at, completed_at | the usual names          |
+| policies.<type>.*    | options of an `ArchivalPolicy`: durations such as ``1h``, names, numbers | the type's default    |
 
-The last have neither flag nor variable here: they are tables in the file. A key that nothing reads is an error that names
-the nearest one. This module is the only one that reads the environment.
+The last two have neither flag nor variable here: they are tables in the file. Each option of a policy is checked here for what
+it is, and by the policy that is made of them for what it says (`policy.policies_from`). A key that nothing reads is an error
+that names the nearest one. This module is the only one that reads the environment.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 from gamearchive.errors import ConfigurationError, UsageError
-from gamearchive.units import parse_size
+from gamearchive.units import parse_duration, parse_size
 
 PREFIX = "GAMEARCHIVE_"
 FILE_NAME = "gamearchive.toml"
@@ -37,6 +41,9 @@ KEYS = ("home", "database", "storage", "max_record", "compression_level")
 """The settings that flags and environment variables may give, by their names in the file."""
 FACTS = ("id", "players", "winner", "status", "created_at", "completed_at")
 """The facts whose places ``[types.<type>.facts]`` may say."""
+
+PolicyValue: TypeAlias = str | int | float | Sequence[str]
+"""What ``[policies.<type>]`` says of an option."""
 
 _DATABASES = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:")
@@ -89,8 +96,8 @@ class Given:
 class Settings:
     """All settings, resolved.
 
-    ``facts`` are the JSON pointers by type and fact, only those that are set. ``file`` is the settings file that was read, if
-    any; ``sources`` has a source for every key.
+    ``facts`` are the JSON pointers by type and fact, ``policies`` what is said of policies by type and option; only those that
+    are set. ``file`` is the settings file that was read, if any; ``sources`` has a source for every key.
     """
 
     home: Path
@@ -99,6 +106,7 @@ class Settings:
     max_record: int
     compression_level: int
     facts: Mapping[str, Mapping[str, str]]
+    policies: Mapping[str, Mapping[str, PolicyValue]]
     file: Path | None
     sources: Mapping[str, str]
 
@@ -110,9 +118,9 @@ class Settings:
         """The same settings for an archive that has nothing in common with this one: all of it lies in another folder."""
         return replace(self, home=home, database=_sqlite_url(home / "gamearchive.db"), storage=(home / "packs").as_uri())
 
-    def shown(self) -> dict[str, str | int]:
+    def shown(self) -> dict[str, PolicyValue]:
         """Every setting by its key in the file, fit to be shown: secrets masked."""
-        values: dict[str, str | int] = {
+        values: dict[str, PolicyValue] = {
             "home": str(self.home),
             "database": mask(self.database),
             "storage": mask(self.storage),
@@ -121,6 +129,8 @@ class Settings:
         }
         for entity_type, pointers in self.facts.items():
             values |= {f"types.{entity_type}.facts.{fact}": pointer for fact, pointer in pointers.items()}
+        for entity_type, policy in self.policies.items():
+            values |= {f"policies.{entity_type}.{option}": value for option, value in policy.items()}
         return values
 
 
@@ -137,7 +147,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     given = _defaults()
     file, table = _read_file(config)
     if file is not None:
-        _refuse_unknown(table, (*KEYS, "types"), "", file)
+        _refuse_unknown(table, (*KEYS, "types", "policies"), "", file)
         given |= {key: Given(table[key], f"file {file}", file.parent) for key in KEYS if key in table}
     for key in KEYS:
         from_environment, flag = variable(key), (flags or {}).get(key)
@@ -148,6 +158,8 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     facts = {} if file is None else _facts(table.get("types", {}), file)
     sources = {key: given[key].source if key in given else "default" for key in KEYS}
     sources |= {f"types.{entity_type}.facts.{fact}": f"file {file}" for entity_type in facts for fact in facts[entity_type]}
+    policies = {} if file is None else _policies(table.get("policies", {}), file)
+    sources |= {f"policies.{entity_type}.{key}": f"file {file}" for entity_type in policies for key in policies[entity_type]}
     home = _home(given.get("home"))
     return Settings(
         home=home,
@@ -156,6 +168,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
         max_record=_size(given["max_record"], "max_record"),
         compression_level=_level(given["compression_level"]),
         facts=facts,
+        policies=policies,
         file=file,
         sources=sources,
     )
@@ -211,22 +224,40 @@ def _refuse_unknown(table: Iterable[str], known: tuple[str, ...], prefix: str, f
 
 def _facts(types: object, file: Path) -> dict[str, dict[str, str]]:
     """The pointers of ``[types.<type>.facts]``, checked."""
-    from gamearchive.model import check_type
-
     facts: dict[str, dict[str, str]] = {}
-    for entity_type, settings in _table(types, "types", file).items():
+    for entity_type, settings in _by_type(types, "types", file):
         prefix = f"types.{entity_type}."
-        try:
-            check_type(entity_type)
-        except UsageError as error:
-            raise ConfigurationError(f"In {file}: {error.message}", hint=error.hint) from None
-        _refuse_unknown(_table(settings, prefix[:-1], file), ("facts",), prefix, file)
-        pointers = _table(_table(settings, prefix[:-1], file).get("facts", {}), f"{prefix}facts", file)
+        _refuse_unknown(settings, ("facts",), prefix, file)
+        pointers = _table(settings.get("facts", {}), f"{prefix}facts", file)
         _refuse_unknown(pointers, FACTS, f"{prefix}facts.", file)
         facts[entity_type] = {
             fact: _pointer(Given(pointer, f"file {file}"), f"{prefix}facts.{fact}") for fact, pointer in pointers.items()
         }
     return facts
+
+
+def _policies(tables: object, file: Path) -> dict[str, dict[str, PolicyValue]]:
+    """The options of ``[policies.<type>]``, each of its kind."""
+    policies: dict[str, dict[str, PolicyValue]] = {}
+    for entity_type, options in _by_type(tables, "policies", file):
+        prefix = f"policies.{entity_type}."
+        _refuse_unknown(options, tuple(POLICY), prefix, file)
+        policies[entity_type] = {
+            option: POLICY[option](Given(value, f"file {file}"), prefix + option) for option, value in options.items()
+        }
+    return policies
+
+
+def _by_type(value: object, key: str, file: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """The tables of a table that has one for each type of game."""
+    from gamearchive.model import check_type
+
+    for entity_type, settings in _table(value, key, file).items():
+        try:
+            check_type(entity_type)
+        except UsageError as error:
+            raise ConfigurationError(f"In {file}: {error.message}", hint=error.hint) from None
+        yield entity_type, _table(settings, f"{key}.{entity_type}", file)
 
 
 def _table(value: object, key: str, file: Path) -> dict[str, object]:
@@ -287,3 +318,66 @@ def _pointer(given: Given, key: str) -> str:
     if not isinstance(given.value, str) or not _POINTER.fullmatch(given.value):
         raise given.wrong(key, "a JSON pointer such as /meta/id or /players/*/name")
     return given.value
+
+
+def _text(given: Given, key: str) -> str:
+    if not isinstance(given.value, str):
+        raise given.wrong(key, "a text")
+    return given.value
+
+
+def _duration(given: Given, key: str) -> str:
+    try:
+        timedelta(seconds=parse_duration(str(given.value)))  # an overlong one has no timedelta
+    except (UsageError, OverflowError):
+        raise given.wrong(key, "a duration such as 90s, 15m, 6h, 7d or 1d12h") from None
+    return str(given.value)
+
+
+def _whole(given: Given, key: str) -> int:
+    if not isinstance(given.value, int) or isinstance(given.value, bool):
+        raise given.wrong(key, "a whole number")
+    return given.value
+
+
+def _real(given: Given, key: str) -> float:
+    return given.value if isinstance(given.value, float) else _whole(given, key)
+
+
+def _triggers(given: Given, key: str) -> tuple[str, ...]:
+    from gamearchive.model import ArchivalTrigger
+
+    if not isinstance(given.value, list):
+        raise given.wrong(key, 'a list of triggers, such as ["game_completed", "manual"]')
+    names = [trigger.value for trigger in ArchivalTrigger]
+    return tuple(_one_of(names, Given(name, given.source), key) for name in given.value)
+
+
+def _priority(given: Given, key: str) -> str:
+    from gamearchive.model import ArchivalPriority
+
+    return _one_of([priority.name.lower() for priority in ArchivalPriority], given, key)
+
+
+def _one_of(names: Sequence[str], given: Given, key: str) -> str:
+    if given.value not in names:
+        raise given.wrong(key, f"one of {', '.join(names)}")
+    return str(given.value)
+
+
+POLICY: Mapping[str, Callable[[Given, str], PolicyValue]] = {
+    "name": _text,
+    "triggers": _triggers,
+    "archive_after": _duration,
+    "compress_after": _duration,
+    "retention_period": _duration,
+    "batch_size": _whole,
+    "max_concurrent_archives": _whole,
+    "check_interval": _duration,
+    "memory_threshold_percent": _real,
+    "max_entities_in_memory": _whole,
+    "archive_timeout": _duration,
+    "condition": _text,
+    "priority": _priority,
+}
+"""The options that ``[policies.<type>]`` may say, and what reads each of them."""

@@ -29,6 +29,7 @@ FLOORS = """
 
     files:       errors
     settings:    errors model units
+    policy:      errors model units expression
     readers:     errors model facts
     packs:       errors model
     stores:      errors files
@@ -52,7 +53,7 @@ FLOORS = """
     bench:       errors model clock units facts files settings readers query catalog manager
     testing:     errors model stores backends
 
-    cli:         errors model clock units facts files settings readers stores database query catalog archive manager
+    cli:         errors model clock units facts files settings policy readers stores database query catalog archive manager
     cli:         bench operations.ingest operations.restore operations.verify operations.rebuild
     __main__:    cli
 """

@@ -12,7 +12,11 @@ import pytest
 
 from gamearchive.cli.app import COMMANDS, main
 from gamearchive.cli.declaration import EXIT_CODES
-from gamearchive.cli.games import FIELDS
+from gamearchive.cli.games import FIELDS as LISTED
+from gamearchive.expression import parse
+from gamearchive.expression.tree import FIELDS
+from gamearchive.policy import policies_from
+from gamearchive.settings import KEYS, POLICY, load_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -47,6 +51,23 @@ def test_no_option_is_named_that_is_not_there(capsys: pytest.CaptureFixture[str]
     assert named - there == {"--some-name"}
 
 
+def test_its_settings_can_be_used_and_none_is_missing(tmp_path: Path):
+    settings = section("Settings")
+    file = tmp_path / "games.toml"
+    file.write_text(re.findall(r"```toml\n(.*?)```", settings, re.DOTALL)[0])
+    loaded = load_settings(config=str(file))
+    assert set(KEYS) <= {key for key, source in loaded.sources.items() if source != "default"}
+    assert policies_from(loaded.policies)["lol"].condition
+    assert re.findall(r"^\| `(\w+)` \|", settings, re.MULTILINE) == list(POLICY)
+
+
+def test_its_conditions_can_be_read():
+    text = section("Settings").partition("### Conditions")[2]
+    for condition in re.findall(r"```\n(.*?)```", text, re.DOTALL)[0].splitlines():
+        parse(condition)
+    assert set(FIELDS) <= set(re.findall(r"`(\w+)`", text))
+
+
 def test_the_exit_codes_are_those_of_the_program():
     table = section("Exit codes")
     listed = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in row.split(",")}
@@ -56,7 +77,7 @@ def test_the_exit_codes_are_those_of_the_program():
 def test_the_keys_of_a_game_are_those_of_a_listing():
     row = re.search(r"a game in any listing \| (.*) \|", README)
     assert row is not None
-    assert re.findall(r"`(\w+)`", row[1]) == [column.key for column in FIELDS]
+    assert re.findall(r"`(\w+)`", row[1]) == [column.key for column in LISTED]
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))

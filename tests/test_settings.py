@@ -121,6 +121,8 @@ def test_an_empty_variable_is_unset_and_an_empty_flag_is_wrong(monkeypatch: pyte
         ('Home = "/x"', "`Home`", "`home`"),
         ("[types.game.fact]\nid = '/id'", "`types.game.fact`", "`types.game.facts`"),
         ("[types.game.facts]\nplayer = '/p'", "`types.game.facts.player`", "`types.game.facts.players`"),
+        ("[policy.game]\nbatch_size = 1", "`policy`", "`policies`"),
+        ("[policies.game]\nbatchsize = 1", "`policies.game.batchsize`", "`policies.game.batch_size`"),
     ],
 )
 def test_an_unknown_key_is_named_with_its_file_and_the_nearest(folder: Path, text: str, key: str, nearest: str) -> None:
@@ -132,7 +134,7 @@ def test_an_unknown_key_is_named_with_its_file_and_the_nearest(folder: Path, tex
     assert raised.value.exit_code == 16
 
 
-@pytest.mark.parametrize("table", ["[policies.game]\nbatch_size = 1", "[[retention]]\nname = 'x'", "[worker]\nconcurrency = 2"])
+@pytest.mark.parametrize("table", ["[[retention]]\nname = 'x'", "[worker]\nconcurrency = 2"])
 def test_a_table_that_nothing_reads_is_not_passed_over(folder: Path, table: str) -> None:
     write(folder / "gamearchive.toml", table)
     with pytest.raises(ConfigurationError, match="is not a setting"):
@@ -160,6 +162,27 @@ def test_a_table_that_nothing_reads_is_not_passed_over(folder: Path, table: str)
         ("types.game.facts.id = 3", "types.game.facts.id"),
         ("types.game.facts.id = 'meta/id'", "types.game.facts.id"),
         ("types.game.facts.id = '/meta~2'", "types.game.facts.id"),
+        ("policies = 3", "policies"),
+        ("policies.game = 3", "policies.game"),
+        ("policies.game.name = 3", "policies.game.name"),
+        ("policies.game.triggers = 'manual'", "policies.game.triggers"),
+        ("policies.game.triggers = ['MANUAL']", "policies.game.triggers"),
+        ("policies.game.triggers = [['manual']]", "policies.game.triggers"),
+        ("policies.game.archive_after = 3600", "policies.game.archive_after"),
+        ("policies.game.archive_after = '-1h'", "policies.game.archive_after"),
+        ("policies.game.archive_after = ''", "policies.game.archive_after"),
+        ("policies.game.compress_after = 12:00:00", "policies.game.compress_after"),
+        ("policies.game.retention_period = '9999999999y'", "policies.game.retention_period"),
+        ("policies.game.check_interval = '1 hour'", "policies.game.check_interval"),
+        ("policies.game.archive_timeout = true", "policies.game.archive_timeout"),
+        ("policies.game.batch_size = '10'", "policies.game.batch_size"),
+        ("policies.game.batch_size = true", "policies.game.batch_size"),
+        ("policies.game.max_concurrent_archives = 1.5", "policies.game.max_concurrent_archives"),
+        ("policies.game.max_entities_in_memory = 1e3", "policies.game.max_entities_in_memory"),
+        ("policies.game.memory_threshold_percent = '80%'", "policies.game.memory_threshold_percent"),
+        ("policies.game.condition = true", "policies.game.condition"),
+        ("policies.game.priority = 2", "policies.game.priority"),
+        ("policies.game.priority = 'urgent'", "policies.game.priority"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named_with_its_key_and_file(folder: Path, text: str, key: str) -> None:
@@ -169,8 +192,9 @@ def test_a_value_of_the_wrong_kind_is_named_with_its_key_and_file(folder: Path, 
     assert raised.value.message.startswith(f"The setting `{key}` (file {file}) is ")
 
 
-def test_a_type_that_no_game_can_have_is_refused(folder: Path) -> None:
-    write(folder / "gamearchive.toml", "[types.Game.facts]\nid = '/id'")
+@pytest.mark.parametrize("table", ["[types.Game.facts]\nid = '/id'", "[policies.Game]\nbatch_size = 1"])
+def test_a_type_that_no_game_can_have_is_refused(folder: Path, table: str) -> None:
+    write(folder / "gamearchive.toml", table)
     with pytest.raises(ConfigurationError, match="'Game' is not a plain name"):
         load_settings()
 
@@ -197,6 +221,29 @@ def test_the_pointers_of_a_type_are_kept_by_fact(folder: Path) -> None:
     assert settings.shown()["types.chess.facts.players"] == "/players/*/name"
     assert settings.sources["types.chess.facts.players"] == f"file {file}"
     assert set(settings.facts_of("chess")) < set(FACTS)
+
+
+def test_what_is_said_of_a_policy_is_kept_as_it_is_said(folder: Path) -> None:
+    file = write(
+        folder / "gamearchive.toml",
+        """
+        [policies.game]
+        triggers = ["game_completed", "manual"]
+        archive_after = "0s"
+        batch_size = 10
+        [policies.room]
+        memory_threshold_percent = 75.5
+        priority = "low"
+        """,
+    )
+    settings = load_settings()
+    assert settings.policies == {
+        "game": {"triggers": ("game_completed", "manual"), "archive_after": "0s", "batch_size": 10},
+        "room": {"memory_threshold_percent": 75.5, "priority": "low"},
+    }
+    assert settings.shown()["policies.game.archive_after"] == "0s"
+    assert settings.sources["policies.room.priority"] == f"file {file}"
+    assert set(settings.sources) == set(settings.shown())
 
 
 @pytest.mark.parametrize(

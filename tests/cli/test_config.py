@@ -28,6 +28,28 @@ def test_show_gives_every_setting_with_its_source(gamearchive: Run, monkeypatch:
     }
 
 
+def test_show_gives_what_is_said_of_policies(gamearchive: Run, tmp_path: Path) -> None:
+    file = tmp_path / "gamearchive.toml"
+    file.write_text("[policies.game]\narchive_after = '30m'\ntriggers = ['time_based', 'manual']\n")
+    said = json.loads(gamearchive("config", "show", "--json").out)["settings"]
+    assert said["policies.game.archive_after"] == {"value": "30m", "source": f"file {file}"}
+    assert said["policies.game.triggers"] == {"value": ["time_based", "manual"], "source": f"file {file}"}
+    assert f"policies.game.triggers\ttime_based; manual\tfile {file}" in gamearchive("config", "show").out.splitlines()
+
+
+def test_check_points_at_what_a_policy_cannot_mean(gamearchive: Run, tmp_path: Path) -> None:
+    file = tmp_path / "gamearchive.toml"
+    file.write_text("[policies.game]\ncondition = \"status = 'over' AND wimmer = 'Anna'\"\n")
+    ended = gamearchive("config", "check")
+    assert ended.code == 16
+    lines = ended.err.splitlines()
+    assert lines[0] == "error: configuration"
+    assert lines[1].startswith("The policy 'game' cannot be. The condition makes no sense at column 21: `wimmer`")
+    assert lines[2:4] == ["status = 'over' AND wimmer = 'Anna'", " " * 20 + "^"]
+    file.write_text("[policies.game]\nbatch_size = 0\n")
+    assert "batch_size is 0" in gamearchive("config", "check").err
+
+
 def test_show_is_a_table_for_people(gamearchive: Run) -> None:
     lines = gamearchive("config", "show", "--home", "/srv/games").out.splitlines()
     assert lines[0].split("\t") == ["setting", "value", "from"]

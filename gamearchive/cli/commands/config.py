@@ -26,15 +26,17 @@ def show(context: Context) -> None:
 
 @command(app, example="gamearchive config check --config new.toml")
 def check(context: Context) -> None:
-    """Check that the settings can be used: read them all, and make sense of the database's and the storage's URLs.
+    """Check that the settings can be used: read them all, make sense of the URLs of database and storage, and of the policies.
 
     Nothing is opened or connected to.
     """
     from gamearchive.database.engine import Database
+    from gamearchive.policy import policies_from
     from gamearchive.stores.registry import store_from_url
 
     settings = context.settings
     Database(settings.database)
     store_from_url(settings.storage)
+    policies_from(settings.policies)
     file = None if settings.file is None else str(settings.file)
     context.output.document({"ok": True, "file": file}, Fields({"ok": file or "no settings file; the defaults apply"}))
