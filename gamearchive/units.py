@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from math import inf, isfinite
 
 from gamearchive.errors import UsageError
 
@@ -20,6 +21,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST, _LAST = -62_135_596_800 * SECOND, 253_402_300_799 * SECOND
+_ALL_TIME = (_LAST - _FIRST) / SECOND
 
 
 def parse_duration(text: str) -> float:
@@ -36,7 +38,7 @@ def parse_duration(text: str) -> float:
             break
         total += float(match[1]) * _DURATIONS[match[2]]
         at = match.end()
-    if not text or at != len(text):
+    if not text or at != len(text) or not isfinite(total):
         raise UsageError(f"{text!r} is not a duration.", hint="Write a number and a unit: 90s 15m 6h 7d 2w 3mo 1y.")
     return total
 
@@ -48,9 +50,10 @@ def parse_size(text: str) -> int:
         UsageError: if it is none.
     """
     match = _SIZE.fullmatch(text.strip())
-    if match is None:
+    size = float(match[1]) * _SIZES[match[2].lower()] if match else inf
+    if not isfinite(size):
         raise UsageError(f"{text!r} is not a size.", hint="Write a number and a unit: 4096, 500KB, 64MB, 2GB.")
-    return int(float(match[1]) * _SIZES[match[2].lower()])
+    return int(size)
 
 
 def parse_instant(text: str) -> int:
@@ -76,7 +79,7 @@ def parse_moment(text: str, now: int) -> int:
         UsageError: if it is none of these.
     """
     if _DURATION.match(text) and not text[-1:].isdigit() and "T" not in text and "-" not in text:
-        return max(now - round(parse_duration(text) * SECOND), _FIRST)
+        return max(now - round(min(parse_duration(text), _ALL_TIME) * SECOND), _FIRST)
     return parse_instant(text)
 
 
@@ -100,6 +103,11 @@ def format_size(size: float) -> str:
             break
         size /= 1024
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def format_count(count: int, noun: str) -> str:
+    """A number of things for people: ``1 game``, ``2,000 games``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def format_duration(seconds: float) -> str:
