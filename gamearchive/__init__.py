@@ -20,6 +20,7 @@ tests/test_house.py holds the table.
 errors             what can go wrong: each class has a code, an exit code and a hint
 model              the values that travel: game records, facts, catalog entries, places
 clock, units       the time; durations, sizes and instants, read and printed
+names              what games are restored under: safe whatever their ids hold
 facts              a game's own facts (players, winner, times), taken from its JSON
 expression         conditions on games: read from their text, and tried on a game
 -- leaves          each knows one thing, and none knows another leaf

@@ -31,6 +31,7 @@ from gamearchive.model import (
     Provenance,
     Tags,
     checksum,
+    id_problem,
     is_text,
 )
 from gamearchive.packs.dictionary import MIN_SAMPLES, Dictionary, train
@@ -201,7 +202,7 @@ class Archive:
         Raises:
             NotFoundError: if it is not archived.
         """
-        entry = self.catalog.get(entity_id, entity_type, revision)
+        entry = None if id_problem(entity_id) else self.catalog.get(entity_id, entity_type, revision)
         if entry is None:
             kind = f"{entity_type} " if entity_type else "game "
             which = f" in revision {revision}" if revision is not None else ""

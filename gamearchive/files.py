@@ -1,4 +1,4 @@
-"""Files on disk: the package's only durable writes, locks between processes, and names that are safe to restore under.
+"""Files on disk: the package's only durable writes, and locks between processes.
 
 What the words mean here:
 
@@ -19,13 +19,11 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
+import stat
 import sys
 import time
-import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 TEMPORARY_PREFIX = ".tmp-"
-MAX_NAME_BYTES = 255
 
 _BUFFER_BYTES = 1 << 18
 _LOCK_POLL_SECONDS = 0.05
@@ -54,10 +51,6 @@ _HINTS |= {
 }
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
-
-_PLAIN_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?")
-_ENDING = re.compile(r"\.[A-Za-z0-9]{1,16}$")
-_RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|$)", re.IGNORECASE)
 
 
 @contextmanager
@@ -183,16 +176,18 @@ def make_folder(folder: Path) -> None:
     Raises:
         StorageUnavailableError: if it cannot be made.
     """
+    missing = []
     with storage_errors("make", folder):
-        if folder.is_dir():
-            return
-        make_folder(folder.parent)
-        try:
-            folder.mkdir()
-        except FileExistsError:  # another process was faster; but it may have been with a file
-            if not folder.is_dir():
-                raise
-        sync_folder(folder.parent)
+        while not folder.is_dir() and folder != folder.parent:
+            missing.append(folder)
+            folder = folder.parent
+        for each in reversed(missing):
+            try:
+                each.mkdir()
+            except FileExistsError:  # another process was faster; but it may have been with a file
+                if not each.is_dir():
+                    raise
+            sync_folder(each.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -393,30 +388,23 @@ else:
         return True
 
 
-def safe_name(entity_id: str, suffix: str = "") -> str:
-    """The name of the file that a game is restored under, good on Linux, macOS and Windows alike.
+def is_special(path: Path) -> bool:
+    """Whether something is there that is written to and never replaced: a device, a pipe, a stream such as ``/dev/stdout``."""
+    with suppress(OSError):
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            return True
+    behind = Path(os.path.realpath(path.parent), path.name)
+    target = behind.readlink() if behind.is_symlink() else behind
+    return any(place.is_relative_to("/proc") for place in (behind, target))
 
-    An id of lower-case letters, digits, ``.``, ``_`` and ``-`` stays as it is. Any other keeps what is readable of it, and
-    gets ``~`` and 16 hexadecimal digits of the id's BLAKE2b, before its own ending such as ``.rep`` if no other is given: with
-    one suffix, two ids never share a name, not even on a disk that takes ``Game`` and ``game`` for the same.
 
-    Args:
-        entity_id: any string.
-        suffix: what the name shall end with, such as ``.json``; plain ASCII.
+@contextmanager
+def special_writer(path: Path) -> Iterator[BinaryIO]:
+    """Open what `is_special` for writing.
 
-    Returns:
-        one path segment of at most 255 bytes.
+    Raises:
+        StorageUnavailableError: if it cannot be written.
     """
-    room = MAX_NAME_BYTES - len(suffix)
-    if len(entity_id) <= room and _PLAIN_NAME.fullmatch(entity_id) and not _RESERVED_NAME.match(entity_id):
-        return entity_id + suffix
-    mark = "~" + blake2b(entity_id.encode(errors="surrogatepass"), digest_size=8).hexdigest()
-    letters = (letter if letter.isalnum() or letter in ".-" else "_" for letter in unicodedata.normalize("NFC", entity_id))
-    stem = re.sub("_+", "_", "".join(letters)).strip("._-")
-    ending = None if suffix else _ENDING.search(stem)
-    if ending is not None:
-        stem, suffix = stem[: ending.start()], ending[0]
-        room -= len(suffix)
-    if _RESERVED_NAME.match(stem):
-        stem = f"_{stem}"
-    return (stem.encode()[: room - len(mark)].decode(errors="ignore") or "game") + mark + suffix
+    with storage_errors("write", path), path.open("ab") as stream:
+        yield stream

@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from msgspec import structs
+
 from gamearchive.archive import Archive, OnConflict
 from gamearchive.backends.base import Holdings
 from gamearchive.backends.foreign import ForeignHoldings, TwoMethods
@@ -25,10 +27,11 @@ from gamearchive.backends.registry import open_holdings
 from gamearchive.catalog import Catalog, Page, Sizes, Total
 from gamearchive.clock import Clock, SystemClock
 from gamearchive.database.engine import Database
-from gamearchive.errors import NoArchiveError, RefusedError, UnsupportedError
+from gamearchive.errors import NoArchiveError, RefusedError, UnsupportedError, UsageError
 from gamearchive.model import ArchiveEntry
 from gamearchive.query import ArchiveQuery
 from gamearchive.settings import Settings
+from gamearchive.stores.registry import folder_of
 
 if TYPE_CHECKING:  # each verb is imported where it is used, for a command uses one
     from gamearchive.operations.ingest import Ingested
@@ -74,6 +77,18 @@ class ArchiveManager:
             holdings = open_holdings(self.settings.storage, level=self.settings.compression_level)
         return Archive(Catalog(self.database), holdings, self.clock)
 
+    @cached_property
+    def own(self) -> tuple[str, ...]:
+        """How the resolved paths begin, with ``/`` throughout, of all that the archive itself consists of on this machine."""
+        folder = folder_of(self.settings.storage)
+        own = () if folder is None else (f"{folder.resolve().as_posix()}/",)
+        path = self.database.path  # the names of its journals and its lock begin with its own
+        return own if path is None else (path.resolve().as_posix(), *own)
+
+    def is_own(self, path: Path) -> bool:
+        """Whether a file is part of the archive itself, or would be."""
+        return f"{path.resolve().as_posix()}/".startswith(self.own)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -104,6 +119,8 @@ class ArchiveManager:
     ) -> AsyncIterator[Ingested]:
         """Archive all games of files, folders or standard input: see `operations.ingest`."""
         from gamearchive.operations.ingest import ingest
+
+        options = structs.replace(options, own=(*options.own, *self.own))
 
         def steps() -> Iterator[Ingested]:
             if dry_run:
@@ -173,7 +190,7 @@ class ArchiveManager:
         output: Path | None,
         folder: bool = False,
         force: bool = False,
-        write: Callable[[bytes], None] = lambda _: None,
+        write: Callable[[bytes], object] = lambda _: None,
     ) -> AsyncIterator[Restored]:
         """Write games into a folder, a file, or a stream: see `operations.restore`.
 
@@ -183,14 +200,20 @@ class ArchiveManager:
             folder: whether ``output`` is a folder.
             force: write over what is there.
             write: takes the bytes of the stream.
+
+        Raises:
+            UsageError: if ``output`` is part of the archive itself.
         """
         from gamearchive.operations.restore import restore_each, restore_to_file, restore_to_folder
 
         def steps() -> Iterator[Restored]:
             if output is None:
                 return restore_each(self.core, entries(), write)
-            into = restore_to_folder if folder else restore_to_file
-            return into(self.core, entries(), output, force=force)
+            if self.is_own(output):
+                raise UsageError(f"{output} belongs to the archive itself.", hint="Choose another place.")
+            if folder:
+                return restore_to_folder(self.core, entries(), output, force=force, own=self.own)
+            return restore_to_file(self.core, entries(), output, force=force)
 
         return self._stream(steps, self._reading)
 

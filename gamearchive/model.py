@@ -130,6 +130,17 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     raw: bytes = b""
 
 
+class Notice(msgspec.Struct, frozen=True, gc=False):
+    """Something in a source that is no game and no failed one, and is left out: the user is to know.
+
+    ``line`` counts from 1; None where lines mean nothing.
+    """
+
+    source: str
+    line: int | None
+    reason: str
+
+
 class Provenance(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """How games came into the archive: when, why, how urgently, by which policy (``name@version``), with which tags."""
 

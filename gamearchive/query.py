@@ -11,6 +11,7 @@ one last (first when ascending), ties in the order of acceptance.
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ from gamearchive.units import to_instant
 ACCEPTANCE_LAG = 120_000_000
 """Microseconds by which a game's acceptance may trail its ``archived_at``; the catalog refuses more."""
 
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _FEW = 5_000
 """So many rows are sorted sooner than a time index is walked to find them."""
 
@@ -70,7 +72,7 @@ class ArchiveQuery:
         all_revisions: earlier revisions as well.
 
     Raises:
-        UsageError: if limit or offset is negative.
+        UsageError: if limit or offset is negative, or a text holds half a surrogate pair: an argument that was not UTF-8.
     """
 
     entity_type: str | None = None
@@ -91,6 +93,9 @@ class ArchiveQuery:
     def __post_init__(self) -> None:
         if self.limit < 0 or self.offset < 0:
             raise UsageError("A listing's limit and offset cannot be negative.", hint="Use --limit 0 or more.")
+        for text in (*self.entity_ids, *self.players, *self.statuses, *self.tags, *self.tags.values()):
+            if not text.isprintable() and _HALF_PAIR.search(text):
+                raise UsageError(f"{text!r} is not UTF-8, and nothing that is archived.", hint="Write it in UTF-8.")
 
     @property
     def order(self) -> SortField:

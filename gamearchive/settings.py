@@ -37,6 +37,8 @@ from gamearchive.units import parse_duration, parse_size
 
 PREFIX = "GAMEARCHIVE_"
 FILE_NAME = "gamearchive.toml"
+MAX_FILE_CHARACTERS = 1 << 20
+"""A settings file is never larger: one that is is another file, or a device without end."""
 KEYS = ("home", "database", "storage", "max_record", "compression_level")
 """The settings that flags and environment variables may give, by their names in the file."""
 FACTS = ("id", "players", "winner", "status", "created_at", "completed_at")
@@ -48,7 +50,7 @@ PolicyValue: TypeAlias = str | int | float | Sequence[str]
 _DATABASES = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:")
 _LEVEL = re.compile(r"[1-9]|1[0-9]|2[0-2]")
-_POINTER = re.compile(r"(/([^~]|~[01])*)+")
+_POINTER = re.compile(r"/(?:[^~]|~[01])*")
 _PASSWORD = re.compile(r"(://[^:/?#@]*:)(?:[^/?#]*|[^@]*)@")
 _SECRET = re.compile(r"([?&][^=&]*(?:pass|secret|token|key|credential|signature)[^=&]*=)[^&#]*", re.IGNORECASE)
 
@@ -160,7 +162,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     sources |= {f"types.{entity_type}.facts.{fact}": f"file {file}" for entity_type in facts for fact in facts[entity_type]}
     policies = {} if file is None else _policies(table.get("policies", {}), file)
     sources |= {f"policies.{entity_type}.{key}": f"file {file}" for entity_type in policies for key in policies[entity_type]}
-    home = _home(given.get("home"))
+    home = _representable(_home(given.get("home")))
     return Settings(
         home=home,
         database=_database(given["database"]) if "database" in given else _sqlite_url(home / "gamearchive.db"),
@@ -186,16 +188,21 @@ def _read_file(config: str | None) -> tuple[Path | None, dict[str, object]]:
     candidates = [Path(FILE_NAME), *([folder / "gamearchive" / FILE_NAME] if folder else [])]
     for path in [Path(named)] if named is not None else candidates:
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            with path.open(encoding="utf-8-sig") as file:
+                text = file.read(MAX_FILE_CHARACTERS + 1)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise ConfigurationError(f"The settings file {path} cannot be read: {error.strerror}.") from None
         except UnicodeDecodeError:
             raise ConfigurationError(f"The settings file {path} is not UTF-8.") from None
+        if len(text) > MAX_FILE_CHARACTERS:
+            raise ConfigurationError(f"The settings file {path} has more than {MAX_FILE_CHARACTERS:,} characters.")
         try:
             return path.absolute(), tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except RecursionError:
+            raise ConfigurationError(f"The settings file {path} is nested too deeply to be read.") from None
+        except ValueError as error:  # no TOML, or a number of thousands of digits
             raise ConfigurationError(f"The settings file {path} is not TOML: {error}.") from None
     if named is not None:
         raise ConfigurationError(f"There is no settings file {named!r}.", hint="Name another with --config, or leave it out.")
@@ -280,19 +287,38 @@ def _home(given: Given | None) -> Path:
         raise given.wrong("home", "a folder's path: nobody has that name, or no home") from None
 
 
+def _representable(home: Path) -> Path:
+    """The home as it is.
+
+    Raises:
+        ConfigurationError: if it is not UTF-8, for then neither a URL nor a listing could name what is in it.
+    """
+    try:
+        str(home).encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"The archive's home {str(home)!r} is not UTF-8.", hint="Name another with --home DIR, or rename the folder."
+        ) from None
+    return home
+
+
 def _sqlite_url(path: Path) -> str:
     """The URL of a SQLite file. SQLAlchemy takes a path as it is, but for what begins a query and what quotes."""
     return f"sqlite:///{path}".replace("%", "%25").replace("?", "%3F")
 
 
+def _is_url(text: str, pattern: re.Pattern[str]) -> bool:
+    return pattern.match(text) is not None and text.isprintable()  # half a surrogate pair: what was not UTF-8
+
+
 def _database(given: Given) -> str:
-    if not isinstance(given.value, str) or not _DATABASES.match(given.value):
+    if not isinstance(given.value, str) or not _is_url(given.value, _DATABASES):
         raise given.wrong("database", "a URL such as sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name")
     return given.value
 
 
 def _storage(given: Given) -> str:
-    if not isinstance(given.value, str) or not _URL.match(given.value):
+    if not isinstance(given.value, str) or not _is_url(given.value, _URL):
         raise given.wrong("storage", "a URL such as file:///path/to/packs")
     return given.value
 

@@ -105,6 +105,11 @@ def format_size(size: float) -> str:
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
+def format_count(count: int, noun: str) -> str:
+    """A number of things for people: ``1 game``, ``2,000 games``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def format_duration(seconds: float) -> str:
     """A duration for people, in the largest unit that leaves at least two of it: ``90s``, ``36h``, ``12d``."""
     for unit in ("y", "mo", "w", "d", "h", "m"):

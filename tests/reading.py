@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from gamearchive.model import GameRecord, Rejection
 
@@ -19,3 +22,21 @@ def split(outcomes: Iterable[GameRecord | Rejection]) -> Outcome:
         else:
             rejections.append(outcome)
     return games, rejections
+
+
+@contextmanager
+def folders_within(top: Path, depth: int) -> Iterator[None]:
+    """Clear away so many folders named ``d``, one within the other, afterwards: nobody else could."""
+    before = Path.cwd()
+    try:
+        yield
+    finally:
+        os.chdir(top)
+        for _ in range(depth):
+            os.chdir("d")
+        for _ in range(depth):
+            for path in Path().iterdir():
+                path.unlink() if path.is_file() else path.rmdir()
+            os.chdir("..")
+        Path("d").rmdir()
+        os.chdir(before)

@@ -24,6 +24,7 @@ FLOORS = """
     model:       errors
     clock:
     units:       errors
+    names:
     facts:       errors model units
     expression:  errors model units facts
 
@@ -44,12 +45,12 @@ FLOORS = """
     archive:     errors model clock packs query accession catalog backends
 
     operations.ingest:   errors model readers backends archive
-    operations.restore:  errors model files archive
+    operations.restore:  errors model names files archive
     operations.verify:   errors model accession catalog backends archive
     operations.rebuild:  errors model accession catalog backends archive
     operations:
 
-    manager:     errors model clock settings readers database query catalog backends archive
+    manager:     errors model clock settings readers stores database query catalog backends archive
     manager:     operations.ingest operations.restore operations.verify operations.rebuild
     bench:       errors model clock units facts files settings readers query catalog manager
     testing:     errors model stores backends

@@ -7,6 +7,7 @@ silent. A bug keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,7 +20,7 @@ from gamearchive.cli.options import GlobalOptions
 from gamearchive.cli.output import ClosedPipeError, unwritable
 from gamearchive.cli.signals import ending
 from gamearchive.clock import SystemClock
-from gamearchive.errors import GameArchiveError, UsageError
+from gamearchive.errors import GameArchiveError, UnavailableError, UsageError
 from gamearchive.settings import completing
 
 PROGRAM = "gamearchive"
@@ -70,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _CLOSED_PIPE
         except GameArchiveError as error:
             context.output.error(error)
+            if error.__cause__ is not None:
+                context.output.detail(f"The cause: {error.__cause__!r}")
             code = error.exit_code
     return code if context.stopped_by is None else 128 + context.stopped_by
 
@@ -81,15 +84,27 @@ def _run(context: Context, arguments: Sequence[str]) -> int:
         result = make_app(arguments)(arguments, prog_name=PROGRAM, standalone_mode=False, obj=context)
     except typer.TyperException as error:
         command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
-        raise UsageError(error.format_message(), hint=f"Run `{command} --help` to see what it takes.") from None
+        # Typer has pydantic check the values, and lets it speak.
+        message = error.format_message().replace("Value error, ", "").replace("Input should", "it should")
+        raise UsageError(message, hint=f"Run `{command} --help` to see what it takes.") from None
     except typer.Abort:
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise UnavailableError(
+                f"No more files can be opened: {error.strerror}.", hint="Allow more of them: ulimit -n 1024."
+            ) from error
         if context.running:
             raise
         raise unwritable(error) from None  # Typer itself, printing a help text
+    except (KeyError, ValueError):
+        if not completing(PROGRAM):
+            raise
+        raise UsageError(
+            "The shell did not say what to complete.", hint="Let it load the script that --show-completion prints."
+        ) from None
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:

@@ -3,23 +3,28 @@
 A command calls `Context.run` once, with a coroutine. SIGINT and SIGTERM end it there and then, unless it says that it finishes
 its batch: then the first signal sets `Context.stopping`, which the verb looks at between batches, and a second SIGINT leaves
 at once. Either way the process ends with 130 or 143.
+
+``--verbose`` tells of each step of a command, and given twice what the package logs as well: how each source is read.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import typer
 
 from gamearchive.cli.options import GlobalOptions
-from gamearchive.cli.output import Output, make_output, talk_at_once
+from gamearchive.cli.output import Output, make_output, probe_files, talk_at_once
 from gamearchive.cli.signals import finishing
 from gamearchive.clock import Clock
-from gamearchive.errors import RefusedError
+from gamearchive.errors import ConfigurationError, RefusedError
 from gamearchive.settings import KEYS, Settings, load_settings
+
+_ALL = 2  # times --verbose
 
 T = TypeVar("T")
 
@@ -70,11 +75,20 @@ class Context:
         """All settings, resolved when first asked for.
 
         Raises:
-            ConfigurationError: if something is wrong with them.
+            ConfigurationError: if something is wrong with them, or the games would not outlast this process.
         """
         if self._settings is None:
             flags = {key: getattr(self.options, key, None) for key in KEYS}
-            self._settings = load_settings(flags | self._flags, self.options.config)
+            settings = load_settings(flags | self._flags, self.options.config)
+            if settings.storage.startswith("memory:"):
+                raise ConfigurationError(
+                    "A storage in memory ends with the command, and its games with it.",
+                    hint="Say where they are to stay: --storage file:///path/to/packs.",
+                )
+            shown = settings.shown()
+            self.output.detail(f"Settings file: {settings.file or 'none'}.")
+            self.output.detail(f"Catalog: {shown['database']}; packs: {shown['storage']}.")
+            self._settings = settings
         return self._settings
 
     def run(self, work: Coroutine[object, None, T], *, finishes_batch: bool = False) -> T:
@@ -86,9 +100,8 @@ class Context:
         """
         import asyncio
 
-        if not finishes_batch:
-            return asyncio.run(work)
-        with finishing(self._stop):
+        probe_files()
+        with self._logged(), finishing(self._stop) if finishes_batch else nullcontext():
             return asyncio.run(work)
 
     def confirm(self, question: str, *, flag: str) -> None:
@@ -106,6 +119,23 @@ class Context:
             raise RefusedError(f"{question.rstrip('?')}: this needs a yes.", hint=f"Add {flag} if this is what you want.")
         if not typer.confirm(question, err=True):
             raise typer.Abort
+
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
+        """Tell what the package logs, to those who asked for all that there is to tell."""
+        if self.options.verbose < _ALL:
+            yield
+            return
+        import logging
+
+        handler, logger = logging.Handler(), logging.getLogger("gamearchive")
+        handler.emit = lambda record: self.output.detail(record.getMessage(), _ALL)  # type: ignore[method-assign]
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
 
     def _stop(self, signal_number: int) -> None:
         self.stopped_by = signal_number

@@ -13,8 +13,9 @@ declares functions on it::
     ) -> int | None:
         \"\"\"Everything known about one game, without its payload.\"\"\"
 
-The first parameter is the `Context`; the others are the command's own. `command` adds the global options, so that they can be
-given after the command too, and the exit codes and the example at the end of the help. What the function returns is the exit
+The first parameter is the `Context`; the others are the command's own, a dataclass among them standing for the options that
+its fields are. `command` adds the global options, so that they can be given after the command too, and the exit codes and the
+example at the end of the help. What the function returns is the exit
 code, None being 0; errors are raised. The docstring is the help. A module is imported for every ``--help``, so whatever is
 heavy is imported inside the function.
 """
@@ -23,8 +24,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import fields
-from typing import Any
+from dataclasses import is_dataclass
+from typing import Any, TypeVar
 
 import typer
 
@@ -51,6 +52,8 @@ EXIT_CODES = {
 """What a process's exit code means, for every command."""
 
 _ALWAYS = (0, 1, 2, 16, 130, 143)
+
+T = TypeVar("T")
 
 CommandFunction = Callable[..., int | None]
 
@@ -109,22 +112,34 @@ def _noun(_context: Context) -> None:
 
 def _with_global_options(function: CommandFunction, own: list[inspect.Parameter]) -> CommandFunction:
     """The function as Typer calls it: with the global options beside its own, which it leaves to the `Context`."""
-    names = [field.name for field in fields(GlobalOptions)]
+    groups = {each.name: each.annotation for each in own if isinstance(each.annotation, type) and is_dataclass(each.annotation)}
 
     def invoke(typer_context: typer.Context, **values: Any) -> int | None:
         context = typer_context.obj
         if not isinstance(context, Context):
             raise TypeError("a command is run by gamearchive.cli.app.main, which makes its context")
-        context.configure(GlobalOptions(**{name: values.pop(name) for name in names}))
+        context.configure(_taken(GlobalOptions, values))
+        values |= {name: _taken(group, values) for name, group in groups.items()}
         context.running = function is not _noun
         return function(context, **values)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [inspect.Parameter("typer_context", keyword, annotation=typer.Context), *own]
-    parameters += inspect.signature(GlobalOptions, eval_str=True).parameters.values()
+    parameters = [inspect.Parameter("typer_context", keyword, annotation=typer.Context)]
+    for each in own:
+        parameters += _parameters(groups[each.name]) if each.name in groups else [each]
+    parameters += _parameters(GlobalOptions)
     invoke.__doc__ = function.__doc__
     invoke.__signature__ = inspect.Signature([each.replace(kind=keyword) for each in parameters])  # type: ignore[attr-defined]
     return invoke
+
+
+def _parameters(group: type[T]) -> Iterable[inspect.Parameter]:
+    return inspect.signature(group, eval_str=True).parameters.values()
+
+
+def _taken(group: type[T], values: dict[str, Any]) -> T:
+    """A group of options out of all values."""
+    return group(**{name: values.pop(name) for name in inspect.signature(group).parameters})
 
 
 def _epilog(exits: Iterable[int], example: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -17,22 +18,69 @@ if TYPE_CHECKING:
     from gamearchive.query import ArchiveQuery
 
 Time = Literal["archived", "completed", "created"]
-Since = Annotated[str | None, option("--since", metavar="WHEN", help="From then on: 7d, 2025-03-01, an RFC 3339 instant.")]
-Until = Annotated[str | None, option("--until", metavar="WHEN", help="Before then.")]
-TimeField = Annotated[Time, option("--time", metavar="FIELD", help="Which time that is: archived, completed or created.")]
 TypeName = Annotated[str | None, option("--type", metavar="TYPE", help="Games of this type.")]
-Players = Annotated[
-    list[str] | None, option("--player", metavar="NAME", help="Games of this player, by name or id; repeat: of all of them.")
-]
-Statuses = Annotated[list[str] | None, option("--status", metavar="STATUS", help="Games with this status; repeat: or that.")]
-TagPairs = Annotated[list[str] | None, option("--tag", metavar="K=V", help="Games with this tag; repeat: and that.")]
-Ids = Annotated[list[str] | None, option("--id", metavar="ID", help="The game of this id; repeat: or that.")]
-Order = Annotated[
-    str | None,
-    option("--sort", metavar="FIELD[:asc]", help="archived, completed or created; newest first, or :asc for oldest."),
-]
-Limit = Annotated[int, option("--limit", metavar="N", minimum=0, help="At most so many games; 0 for all.")]
-Cursor = Annotated[str | None, option("--cursor", metavar="CURSOR", help="Go on where a page ended: its next_cursor.")]
+GameId = Annotated[str, typer.Argument(metavar="ID", help="The game's id.")]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The options that choose games; without any, all are chosen. The fields' order is that of the help."""
+
+    since: Annotated[
+        str | None, option("--since", metavar="WHEN", help="From then on: 7d, 2025-03-01, an RFC 3339 instant.")
+    ] = None
+    until: Annotated[str | None, option("--until", metavar="WHEN", help="Before then.")] = None
+    time: Annotated[Time, option("--time", metavar="FIELD", help="Which time that is: archived, completed or created.")] = (
+        "archived"
+    )
+    entity_type: TypeName = None
+    player: Annotated[
+        list[str] | None,
+        option("--player", metavar="NAME", help="Games of this player, by name or id; repeat: of all of them."),
+    ] = None
+    status: Annotated[
+        list[str] | None, option("--status", metavar="STATUS", help="Games with this status; repeat: or that.")
+    ] = None
+    tag: Annotated[list[str] | None, option("--tag", metavar="K=V", help="Games with this tag; repeat: and that.")] = None
+
+    def query(
+        self, clock: Clock, *, ids: list[str] | None = None, sort: str | None = None, limit: int = 0, cursor: str | None = None
+    ) -> ArchiveQuery:
+        """The query that these options mean.
+
+        Args:
+            clock: what a duration counts back from.
+            ids: only these; None for all.
+            sort: the order, as ``--sort`` takes it; None for that of the time.
+            limit: at most so many games, 0 for all.
+            cursor: where the page before ended.
+
+        Raises:
+            UsageError: if one of them means nothing.
+        """
+        from gamearchive.model import check_type
+        from gamearchive.query import ArchiveQuery, SortField
+
+        field, _, direction = (sort or self.time).partition(":")
+        if field not in {each.value for each in SortField} or direction not in ("", "asc", "desc"):
+            raise UsageError(
+                f"There is no order {sort!r}.", hint="Use archived, completed or created, with :asc for the oldest first."
+            )
+        now = clock.now()
+        return ArchiveQuery(
+            entity_type=None if self.entity_type is None else check_type(self.entity_type),
+            entity_ids=ids or (),
+            start_date=None if self.since is None else parse_moment(self.since, now),
+            end_date=None if self.until is None else parse_moment(self.until, now),
+            tags=dict(parse_tags(self.tag)),
+            limit=limit,
+            players=self.player or (),
+            statuses=self.status or (),
+            time=SortField(self.time),
+            sort=SortField(field),
+            ascending=direction == "asc",
+            cursor=cursor,
+        )
 
 
 def game_row(entry: ArchiveEntry) -> Row:
@@ -115,51 +163,6 @@ def parse_tags(pairs: list[str] | None) -> Tags:
     return tuple(sorted(found.items()))
 
 
-def make_query(
-    clock: Clock,
-    *,
-    since: str | None,
-    until: str | None,
-    time: Time,
-    entity_type: str | None,
-    players: list[str] | None,
-    statuses: list[str] | None,
-    tags: list[str] | None,
-    ids: list[str] | None,
-    sort: str | None = None,
-    limit: int = 0,
-    cursor: str | None = None,
-) -> ArchiveQuery:
-    """The query that these options mean.
-
-    Raises:
-        UsageError: if one of them means nothing.
-    """
-    from gamearchive.model import check_type
-    from gamearchive.query import ArchiveQuery, SortField
-
-    field, _, direction = (sort or time).partition(":")
-    if field not in {each.value for each in SortField} or direction not in ("", "asc", "desc"):
-        raise UsageError(
-            f"There is no order {sort!r}.", hint="Use archived, completed or created, with :asc for the oldest first."
-        )
-    now = clock.now()
-    return ArchiveQuery(
-        entity_type=None if entity_type is None else check_type(entity_type),
-        entity_ids=ids or (),
-        start_date=None if since is None else parse_moment(since, now),
-        end_date=None if until is None else parse_moment(until, now),
-        tags=dict(parse_tags(tags)),
-        limit=limit,
-        players=players or (),
-        statuses=statuses or (),
-        time=SortField(time),
-        sort=SortField(field),
-        ascending=direction == "asc",
-        cursor=cursor,
-    )
-
-
 FIELDS = tuple(
     Column(name, name)
     for name in [
@@ -187,5 +190,3 @@ FIELDS = tuple(
     ]
 )
 """Every field of a game in any listing."""
-
-GameId = Annotated[str, typer.Argument(metavar="ID", help="The game's id.")]

@@ -31,7 +31,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
@@ -55,6 +55,7 @@ WIDE = 120
 """Columns from which on a terminal is wide: it shows all of a table, and ages beside instants."""
 _TABLE_ROWS = 500
 """Rows that a terminal's table is measured by and printed with, so that a listing of any length fits the memory."""
+_SPARE_FILES = 4
 _WRITABLE = "Send it to a place that can take it."
 
 
@@ -343,6 +344,17 @@ def unwritable(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
         return ClosedPipeError()
     return GameArchiveError(f"Standard output cannot be written: {error.strerror}.", hint=_WRITABLE)
+
+
+def probe_files() -> None:
+    """Make sure that a few more files can be opened: an event loop that fails to open its own leaves a traceback behind.
+
+    Raises:
+        OSError: if the process may open no more.
+    """
+    with ExitStack() as stack:
+        for _ in range(_SPARE_FILES):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
 
 
 @contextmanager

@@ -82,6 +82,8 @@ class Database:
         self.path: Path | None = None
         self.players: players.PlayerIndex
         if self.url.drivername == "sqlite" and self.url.database:
+            if self.url.query or "\0" in self.url.database:
+                raise ConfigurationError(f"The database {self.name} says more than a file's path.", hint=_HOW_TO_NAME)
             self.path = Path(self.url.database)
             self.engine = sqlite.open_engine(self.url, busy_seconds)
             self.players = players.SQLitePlayerIndex()

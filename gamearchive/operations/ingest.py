@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from gamearchive.archive import Added, Archive, OnConflict, Plan, Sender
 from gamearchive.backends.base import Deposit
-from gamearchive.model import GameRecord, Rejection
+from gamearchive.model import GameRecord, Notice, Rejection
 from gamearchive.readers import ReadOptions, read_source
 
 BATCH_RECORDS = 4_096
@@ -27,12 +27,14 @@ class Ingested:
 
     added: Added
     rejections: Sequence[Rejection] = ()
+    notices: Sequence[Notice] = ()
 
 
 @dataclass(slots=True)
 class _Batch:
     records: list[GameRecord] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     raw_bytes: int = 0
 
 
@@ -70,7 +72,7 @@ def ingest(
                 in_hand = None
             plan = archive.plan(batch.records, sender, on_conflict)
             if dry_run:
-                yield Ingested(Added(plan.entries, plan.skipped), batch.rejections)
+                yield Ingested(Added(plan.entries, plan.skipped), batch.rejections, batch.notices)
             else:
                 # The next batch is read meanwhile: compressing and writing need neither this thread nor the interpreter's lock.
                 in_hand = plan, executor.submit(archive.put, plan), batch
@@ -79,7 +81,7 @@ def ingest(
 
 
 def _finish(archive: Archive, plan: Plan, deposit: Future[Deposit], batch: _Batch) -> Ingested:
-    return Ingested(archive.commit(plan, deposit.result()), batch.rejections)
+    return Ingested(archive.commit(plan, deposit.result()), batch.rejections, batch.notices)
 
 
 def _batches(sources: Iterable[str], options: ReadOptions, stopping: Callable[[], bool]) -> Iterator[_Batch]:
@@ -90,6 +92,8 @@ def _batches(sources: Iterable[str], options: ReadOptions, stopping: Callable[[]
                 break
             if isinstance(found, Rejection):
                 batch.rejections.append(found)
+            elif isinstance(found, Notice):
+                batch.notices.append(found)
             else:
                 batch.records.append(found)
                 batch.raw_bytes += len(found.payload)
@@ -98,5 +102,5 @@ def _batches(sources: Iterable[str], options: ReadOptions, stopping: Callable[[]
                 batch = _Batch()
         if stopping():
             break
-    if batch.records or batch.rejections:
+    if batch.records or batch.rejections or batch.notices:
         yield batch

@@ -3,8 +3,8 @@
 `read_source` is the door. `Reader` is what a reader of another format is made from; see `gamearchive.readers.base`.
 """
 
-from gamearchive.readers.base import ReadContext, Reader, ReadOptions
+from gamearchive.readers.base import ReadContext, Reader, ReadOptions, is_derived
 from gamearchive.readers.sources import read_source
 from gamearchive.readers.streams import ByteStream
 
-__all__ = ["ByteStream", "ReadContext", "ReadOptions", "Reader", "read_source"]
+__all__ = ["ByteStream", "ReadContext", "ReadOptions", "Reader", "is_derived", "read_source"]

@@ -27,6 +27,7 @@ that source alone.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -36,7 +37,7 @@ import msgspec
 
 from gamearchive.errors import UsageError
 from gamearchive.facts import FactRules
-from gamearchive.model import Facts, GameRecord, Rejection, Tags, check_tags, check_type, id_problem
+from gamearchive.model import Facts, GameRecord, Notice, Rejection, Tags, check_tags, check_type, id_problem
 from gamearchive.readers.streams import ByteStream
 
 MAX_RECORD_BYTES = 64 << 20
@@ -45,6 +46,7 @@ REJECTED_BYTES = 1 << 16
 
 _AROUND = b" \t\r\n\x1e\xef\xbb\xbf"
 _NO_FACTS = Facts()
+_DERIVED = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 class ReadOptions(msgspec.Struct, frozen=True):
@@ -56,6 +58,8 @@ class ReadOptions(msgspec.Struct, frozen=True):
         max_record_bytes: the largest game taken, in bytes.
         rules: where the facts of JSON games are.
         tags: put on every game read.
+        own: what is this program's own, and left out: how the resolved paths begin, with ``/`` throughout. The manager adds
+            all that its archive consists of.
 
     Raises:
         UsageError: if the type or the tags are none that games can have.
@@ -66,6 +70,7 @@ class ReadOptions(msgspec.Struct, frozen=True):
     max_record_bytes: int = MAX_RECORD_BYTES
     rules: FactRules = FactRules()
     tags: Tags = ()
+    own: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_type(self.entity_type)
@@ -134,8 +139,11 @@ class Reader(ABC):
         return False
 
     @abstractmethod
-    def read(self, stream: ByteStream, context: ReadContext) -> Iterator[GameRecord | Rejection]:
-        """Every game of a source, and every record that is none, in the source's order and in bounded memory."""
+    def read(self, stream: ByteStream, context: ReadContext) -> Iterator[GameRecord | Rejection | Notice]:
+        """Every game of a source, and every record that is none, in the source's order and in bounded memory.
+
+        What is neither, and is left out, may be told by a notice: one for all of a kind.
+        """
 
 
 def derived_id(payload: bytes) -> str:
@@ -149,6 +157,11 @@ def derived_id(payload: bytes) -> str:
     digest[8] = digest[8] & 0x3F | 0x80
     digits = digest.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def is_derived(entity_id: str) -> bool:
+    """Whether an id is of the form of those made by `derived_id`."""
+    return _DERIVED.fullmatch(entity_id) is not None
 
 
 def utf16_problem(head: bytes) -> str | None:

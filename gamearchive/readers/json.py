@@ -8,8 +8,9 @@ one document (and is not named as lines) is that game as it is, with the white s
 next line that is a game in itself; where there is none, the rest is rejected once.
 
 **An object whose values are games** has no name at its top that games give their facts, and at least half of its members are
-objects, all under names that look like ids. The name is the id; what else stands beside the games belongs to the wrapper and
-is passed over. It may also be a line among lines.
+objects, all under names that look like ids. The name is the id. It may also be a line among lines. What else stands beside the
+games belongs to the wrapper, and is passed over with a notice; but only where the games are known for what they are: by facts
+of theirs, and by names that are no mere numbers of rounds. Any other object is a game as a whole.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from gamearchive.errors import SourceError
 from gamearchive.facts import USUAL_NAMES, extract
-from gamearchive.model import JSON, Facts, GameRecord, Rejection
+from gamearchive.model import JSON, Facts, GameRecord, Notice, Rejection
 from gamearchive.readers.base import ReadContext, Reader, derived_id, utf16_problem
 from gamearchive.readers.scanner import BrokenError, Scanner, TooLargeError
 from gamearchive.readers.streams import HEAD_BYTES, ByteStream
@@ -38,9 +39,18 @@ _LOOKS_LIKE_GAMES = re.compile(rb'(?:\xef\xbb\xbf|[\s\x1e])*(?:\{\s*["}]|\[\s*[{
 _BEGINS_ARRAY = re.compile(rb"(?:\xef\xbb\xbf|[\s\x1e])*\[")
 _FIRST_MEMBER = re.compile(rb'\{\s*("(?:[^"\\\n]|\\[^\n])*")\s*:\s*\{')
 _ID = re.compile(r"(?=.*\d)(?!(?!game|match|id)[a-z]+[ _-]?\d{1,3}$).+", re.IGNORECASE | re.DOTALL)  # not: round1, player_2
+_ORDINAL = re.compile(r"\d{1,3}")  # of a round or a turn, rather than of a game
 _NO_FACTS = Facts()
 
-Outcome = Iterator[GameRecord | Rejection]
+
+class _Beside(NamedTuple):
+    """Members of an object of games that are no games: the line of the first, and how many."""
+
+    line: int
+    members: int
+
+
+Outcome = Iterator[GameRecord | Rejection | _Beside]
 
 
 class JsonReader(Reader):
@@ -53,14 +63,21 @@ class JsonReader(Reader):
         """Whether it begins as an object, or as an array of objects."""
         return _LOOKS_LIKE_GAMES.match(head) is not None
 
-    def read(self, stream: ByteStream, context: ReadContext) -> Outcome:
-        """Every game, and a rejection for each record that is none."""
+    def read(self, stream: ByteStream, context: ReadContext) -> Iterator[GameRecord | Rejection | Notice]:
+        """Every game, a rejection for each record that is none, and a notice of what stands beside games."""
         problem = utf16_problem(stream.peek(HEAD_BYTES))
         if problem is not None:
             raise SourceError(problem)
-        if (context.name or "").lower().endswith(_LINE_SUFFIXES) or _are_lines(stream, context):
-            return _read_lines(stream, context)
-        return _read_documents(stream, context)
+        lines = (context.name or "").lower().endswith(_LINE_SUFFIXES) or _are_lines(stream, context)
+        beside: _Beside | None = None
+        for found in _read_lines(stream, context) if lines else _read_documents(stream, context):
+            if isinstance(found, _Beside):
+                beside = beside._replace(members=beside.members + found.members) if beside else found
+            else:
+                yield found
+        if beside is not None:
+            reason = f"what stands beside games in their object is left out: {beside.members:,} in all"
+            yield Notice(context.source, beside.line, reason)
 
 
 def _are_lines(stream: ByteStream, context: ReadContext) -> bool:
@@ -154,7 +171,7 @@ def _games(document: bytes, line: int, context: ReadContext, whole: bytes | None
     except SourceError as error:
         yield context.reject(line, error.message, document)
         return
-    if entity_id is None and facts == _NO_FACTS and _holds_games(document):
+    if entity_id is None and facts == _NO_FACTS and _holds_games(document, context):
         yield from _read_members(_scanner_of(document), context, line - 1)
         return
     if whole is not None and entity_id is None:
@@ -163,17 +180,16 @@ def _games(document: bytes, line: int, context: ReadContext, whole: bytes | None
     yield context.record(payload, content_type=JSON, entity_id=entity_id, facts=facts, line=line)
 
 
-def _holds_games(document: bytes) -> bool:
-    names, games = [], 0
-    for _, name, value in _members(_scanner_of(document)):
-        if name in USUAL_NAMES:
-            return False
-        names.append(name)
-        if value is not None and value.startswith(b"{"):
-            games += 1
-            if not _ID.fullmatch(name):
-                return False
-    return games > 0 and 2 * games >= len(names)
+def _holds_games(document: bytes, context: ReadContext) -> bool:
+    members = [(name, value or b"") for _, name, value in _members(_scanner_of(document))]
+    games = [(name, value) for name, value in members if value.startswith(b"{")]
+    if any(name in USUAL_NAMES for name, _ in members) or not all(_ID.fullmatch(name) for name, _ in games):
+        return False
+    if len(games) == len(members):
+        return bool(games)
+    if 2 * len(games) < len(members) or any(_ORDINAL.fullmatch(name) for name, _ in games):
+        return False
+    return any(extract(value, context.options.rules) != (None, _NO_FACTS) for _, value in games)
 
 
 def _read_members(scanner: Scanner, context: ReadContext, lines_before: int) -> Outcome:
@@ -189,6 +205,8 @@ def _read_members(scanner: Scanner, context: ReadContext, lines_before: int) -> 
                 yield context.reject(number, error.message, value)
             else:
                 yield context.record(value, content_type=JSON, entity_id=name, facts=facts, line=number)
+        else:
+            yield _Beside(number, 1)
 
 
 def _members(scanner: Scanner) -> Iterator[tuple[int, str, bytes | None]]:

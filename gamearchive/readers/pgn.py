@@ -255,7 +255,7 @@ def _facts(tags: dict[str, str], result: str) -> Facts:
 
 
 def _player(tags: dict[str, str], colour: str) -> Player | None:
-    name = clean_text(tags.get(colour))
+    name = clean_text(tags.get(colour, "").strip())
     name = None if name in _UNKNOWN else name
     fide_id = tags.get(f"{colour}FideId", "").strip()
     if not fide_id.isdecimal() or not fide_id.strip("0"):

@@ -2,10 +2,13 @@
 
 One source never stops the next: what cannot be opened, or breaks in the middle, is one `Rejection`, and reading goes on.
 Folders are walked in sorted order. Hidden files and folders, links to folders, and what is no regular file are passed over.
+The archive's own files are left out, wherever they are met, and a `Notice` says so. A name that is not UTF-8 is written with
+escapes: ``\\xff``.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gamearchive.errors import SourceError
-from gamearchive.model import GameRecord, Rejection
+from gamearchive.model import GameRecord, Notice, Rejection
 from gamearchive.readers.base import ReadContext, Reader, ReadOptions
 from gamearchive.readers.registry import reader_named, reader_of_content, reader_of_name
 from gamearchive.readers.streams import (
@@ -27,12 +30,15 @@ from gamearchive.readers.streams import (
 
 STDIN = "-"
 
+_log = logging.getLogger(__name__)
 
-def read_source(source: str | Path, options: ReadOptions | None = None) -> Iterator[GameRecord | Rejection]:
+
+def read_source(source: str | Path, options: ReadOptions | None = None) -> Iterator[GameRecord | Rejection | Notice]:
     """Read every game of a file, of a folder and all below it, or, as ``-``, of standard input.
 
     Yields:
-        Each game in the source's order, and a rejection for each record, or source, that cannot be taken.
+        Each game in the source's order, a rejection for each record, or source, that cannot be taken, and a notice of what is
+        left out for other reasons.
 
     Raises:
         UsageError: if ``options.format`` names no known reader.
@@ -43,30 +49,55 @@ def read_source(source: str | Path, options: ReadOptions | None = None) -> Itera
     if str(source) == STDIN:
         yield from _read_stdin(reader, options)
         return
-    path = Path(source)
-    is_folder = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where a folder on the way may not be entered
-    for found in _walk(path, "") if is_folder else [(path, path.name)]:
+    told: set[str] = set()
+    for found in _files(Path(source)):
         if isinstance(found, Rejection):
             yield found
-        else:
-            yield from _read_file(*found, reader, options)
-
-
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[Path, str] | Rejection]:
-    """Every regular file below a folder, with its path from the top, or the rejection of a folder that cannot be listed."""
-    try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError as error:
-        yield Rejection(_shown(folder), None, _reason(error))
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
             continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
-        elif _is_file(entry):
-            yield Path(entry.path), prefix + entry.name
+        path, name, resolved = found
+        if own := _own(resolved, options.own):
+            if own not in told:
+                told.add(own)
+                yield Notice(_text(own.rstrip("/")), None, "it is this program's own, and is left out")
+        else:
+            yield from _read_file(path, name, reader, options)
+
+
+def _files(top: Path) -> Iterator[tuple[Path, str, str] | Rejection]:
+    """A file, or every regular file below a folder, with its path from the top and its resolved path.
+
+    A folder that cannot be listed is rejected.
+    """
+    resolved = Path(os.path.realpath(top)).as_posix()
+    if not os.path.isdir(top):  # noqa: PTH112 - Path.is_dir raises where a folder on the way may not be entered
+        yield top, _text(top.name), resolved
+        return
+    # What is still to come, the next one last: files, and folders whose names end in a slash. A tree may be of any depth.
+    waiting = [(str(top), "")]
+    while waiting:
+        path, name = waiting.pop()
+        if name and not name.endswith("/"):
+            target = Path(os.path.realpath(path)).as_posix() if os.path.islink(path) else f"{resolved}/{name}"  # noqa: PTH114
+            yield Path(path), _text(name), target
+            continue
+        try:
+            with os.scandir(path) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            yield Rejection(_text(path), None, _reason(error))
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((entry.path, f"{name}{entry.name}/"))
+            elif _is_file(entry):
+                waiting.append((entry.path, name + entry.name))
+
+
+def _own(resolved: str, own: tuple[str, ...]) -> str | None:
+    """What of the archive's own a path belongs to, if to any."""
+    return next((begin for begin in own if f"{resolved}/".startswith(begin)), None)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
@@ -77,16 +108,16 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return True
 
 
-def _read_file(path: Path, name: str, reader: Reader | None, options: ReadOptions) -> Iterator[GameRecord | Rejection]:
+def _read_file(path: Path, name: str, reader: Reader | None, options: ReadOptions) -> Iterator[GameRecord | Rejection | Notice]:
     try:
         with path.open("rb") as file:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            yield from _read(file, _shown(path), name if regular else None, reader, options)
+            yield from _read(file, _text(path), name if regular else None, reader, options)
     except OSError as error:
-        yield Rejection(_shown(path), None, _reason(error))
+        yield Rejection(_text(path), None, _reason(error))
 
 
-def _read_stdin(reader: Reader | None, options: ReadOptions) -> Iterator[GameRecord | Rejection]:
+def _read_stdin(reader: Reader | None, options: ReadOptions) -> Iterator[GameRecord | Rejection | Notice]:
     try:
         with open(0, "rb", closefd=False) as file:
             yield from _read(file, STDIN, None, reader, options)
@@ -96,13 +127,14 @@ def _read_stdin(reader: Reader | None, options: ReadOptions) -> Iterator[GameRec
 
 def _read(
     file: BinaryIO, source: str, name: str | None, reader: Reader | None, options: ReadOptions
-) -> Iterator[GameRecord | Rejection]:
+) -> Iterator[GameRecord | Rejection | Notice]:
     """Read an open source. A ``name`` of None is a source that is no file, and may be compressed without saying so."""
     stream = plain_stream(file)
     try:
         stream, name, reader = _unwrap(stream, name, reader)
         if reader is None:
             reader = reader_of_content(stream.peek(HEAD_BYTES))
+        _log.debug("%s is read as %s.", source, reader.name)
         yield from reader.read(stream, ReadContext(source, name, options))
     except SourceError as error:
         yield Rejection(source, stream.line, error.message)
@@ -127,9 +159,9 @@ def _unwrap(stream: ByteStream, name: str | None, reader: Reader | None) -> tupl
     return stream, name, reader
 
 
-def _shown(path: Path) -> str:
-    """A path as text, for names that are not UTF-8 too."""
-    return os.fsencode(path).decode("utf-8", "replace")
+def _text(path: str | Path) -> str:
+    """A path as text that can be stored and shown: what is not UTF-8 in it is escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _reason(error: OSError) -> str:

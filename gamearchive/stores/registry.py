@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
@@ -42,15 +43,31 @@ def store_from_url(url: str) -> Store:
     return builder(url)
 
 
+def folder_of(url: str) -> Path | None:
+    """The folder of this machine that a store's URL means, if it means one.
+
+    Raises:
+        ConfigurationError: if the URL is not of its form.
+    """
+    return _file_folder(url) if url.startswith("file:") else None
+
+
 def _file_store(url: str) -> Store:
-    parts = urlsplit(url)
-    path = unquote(parts.path)
-    if parts.netloc not in ("", "localhost") or not path.startswith("/") or parts.query or parts.fragment:
+    return FileSystemStore(_file_folder(url))
+
+
+def _file_folder(url: str) -> Path:
+    try:
+        parts = urlsplit(url)
+        path = unquote(parts.path, errors="strict")
+    except ValueError:  # a bracket that is not closed, or bytes that are not UTF-8
+        parts, path = urlsplit(""), ""
+    if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path or parts.query or parts.fragment:
         raise ConfigurationError(
             f"{url!r} does not name an absolute folder of this machine.",
             hint="Write file:// and the absolute path: file:///var/lib/games; ? and # in it as %3F and %23.",
         )
-    return FileSystemStore(path.lstrip("/") if sys.platform == "win32" else path)
+    return Path(path.lstrip("/") if sys.platform == "win32" else path)
 
 
 def _memory_store(url: str) -> Store:

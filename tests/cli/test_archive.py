@@ -172,9 +172,9 @@ def test_rejects_are_written_with_their_bytes(gamearchive: Run) -> None:
 def test_rejects_that_cannot_be_written(gamearchive: Run) -> None:
     games = write("games.ndjson", {"id": "a"})
     Path("taken").mkdir()
-    ended = gamearchive("archive", games, "--rejects", "taken")
-    assert ended.code == 15
-    assert "Traceback" not in ended.err
+    assert gamearchive("archive", games, "--rejects", "taken").code == 2
+    assert gamearchive("archive", games, "--rejects", "").code == 2
+    assert gamearchive("archive", games, "--rejects", "x" * 5_000).code == 15
 
 
 def test_a_source_that_is_not_there_is_rejected_and_the_rest_archived(gamearchive: Run) -> None:
@@ -371,3 +371,58 @@ def test_rejects_never_replace_a_source_or_a_device(gamearchive: Run) -> None:
     assert Path("source.ndjson").read_text() == '{"id": "a"}\n[]\n'
     assert not Path("/dev/null").is_file()
     assert not Path("fresh").exists()
+
+
+def test_the_archive_itself_is_no_source(gamearchive: Run) -> None:
+    games = write("games.ndjson", {"id": "a"}, [])
+    for _ in range(3):
+        ended = gamearchive("archive", ".", "--rejects", "bad.ndjson")
+        assert ended.code == 3
+        assert gamearchive("query", "--ids").out == "a\n"
+    for name in ("home/packs", "home/gamearchive.db", "bad.ndjson"):
+        assert f"{name}: it is this program's own, and is left out" in ended.err
+    for source in ("home", "home/packs", "home/gamearchive.db", "home/gamearchive.db.lock"):
+        ended = gamearchive("archive", source)
+        assert ended.code == 0
+        assert "warning: " in ended.err
+        assert "Archived 0 games; " in ended.err
+    notice = lines(gamearchive("archive", games, "home/gamearchive.db", "--json"))[-2]
+    assert list(notice) == ["type", "code", "message", "source", "line", "reason"]
+    assert (notice["type"], notice["code"]) == ("error", "left-out")
+
+
+def test_rejects_never_replace_the_archive(gamearchive: Run) -> None:
+    games = write("games.ndjson", {"id": "a"})
+    assert gamearchive("archive", games).code == 0
+    for name in ("gamearchive.db", "gamearchive.db-wal", "packs/rejects", "packs/game/x", "../home/gamearchive.db"):
+        assert gamearchive("archive", games, "--rejects", f"home/{name}").code == 2
+    assert gamearchive("query", "--ids").out == "a\n"
+
+
+def test_a_fact_that_no_game_has_where_it_was_said_to_be(gamearchive: Run) -> None:
+    games = write("games.ndjson", {"id": "a", "who": ["Ann"]}, {"id": "b"})
+    ended = gamearchive("archive", games, "--id", "/meta/id", "--players", "/who", "--winner", "/won")
+    assert ended.code == 0
+    assert [line for line in ended.err.splitlines() if line.startswith("warning: ")] == [
+        "warning: id at /meta/id: found in 0 of 2 games.",
+        "warning: winner at /won: found in 0 of 2 games.",
+    ]
+    warnings = lines(gamearchive("archive", games, "--type", "other", "--status", "/x", "--json"))[-2:-1]
+    assert [(each["code"], each["fact"], each["pointer"]) for each in warnings] == [("not-there", "status", "/x")]
+
+
+def test_what_is_there_already_keeps_its_tags_and_that_is_said(gamearchive: Run) -> None:
+    games = write("games.ndjson", {"id": "a"})
+    assert gamearchive("archive", games, "--tag", "season=1").code == 0
+    assert "1 there already, with the tags they had" in gamearchive("archive", games, "--tag", "season=2").err
+    assert gamearchive("query", "--tag", "season=2", "--count").out == "0\n"
+
+
+def test_verbose_tells_of_each_step(gamearchive: Run) -> None:
+    games = write("games.ndjson", {"id": "a"})
+    quiet, verbose, all_of_it = (gamearchive("archive", games, "--dry-run", *more).err for more in ((), ("-v",), ("-vv",)))
+    assert len(quiet.splitlines()) == 1
+    assert "Catalog: sqlite:" in verbose
+    assert "is read as" not in verbose
+    assert "games.ndjson is read as json." in all_of_it
+    assert "Wrote game/" in gamearchive("archive", games, "-v").err

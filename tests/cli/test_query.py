@@ -159,7 +159,7 @@ def test_csv_has_every_field_and_is_read_by_the_csv_module(gamearchive: Run) -> 
 def test_a_pipe_gets_plain_lines_and_quiet_leaves_the_ids(gamearchive: Run) -> None:
     ended = gamearchive("query", "--id", "g1")
     assert ended.out.split("\t")[:4] == ["g1", "chess", "won", "Ann; Bob"]
-    assert ended.err == "1 games.\n"
+    assert ended.err == "1 game.\n"
     assert gamearchive("query", "--id", "g1", "--quiet") == Ended(0, "g1\n", "")
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,10 +58,16 @@ def test_several_games_to_standard_output_have_a_line_end_between(gamearchive: R
 
 def test_a_file(gamearchive: Run) -> None:
     ended = gamearchive("restore", "a", "-o", "deep/er/a.json")
-    assert ended == Ended(0, "", "Restored 1 games (45 B) to deep/er/a.json.\n")
+    assert ended == Ended(0, "", "Restored 1 game (45 B) to deep/er/a.json.\n")
     assert files("deep/er") == {"a.json": GAMES["a"]}
     assert gamearchive("restore", "a", "-o", "a.json.zst").code == 0
     assert ZstdDecompressor().stream_reader(Path("a.json.zst").read_bytes()).read().decode() == GAMES["a"]
+    assert gamearchive("restore", "a", "-o", "a.json.gz").code == 0
+    assert gzip.decompress(Path("a.json.gz").read_bytes()).decode() == GAMES["a"]
+    for ending in ("bz2", "xz"):
+        ended = gamearchive("restore", "a", "-o", f"a.json.{ending}")
+        assert ended.code == 2
+        assert "*.zst or *.gz" in ended.err
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -81,7 +93,9 @@ def test_the_options_of_query_choose_games(gamearchive: Run, options: str, expec
 
 
 def test_one_file_of_lines(gamearchive: Run) -> None:
-    assert gamearchive("restore", "--type", "game", "-o", "all.ndjson").code == 0
+    ended = gamearchive("restore", "--type", "game", "-o", "all.ndjson")
+    assert ended.code == 0
+    assert "warning: 1 game of several lines went onto one line each" in ended.err
     lines = Path("all.ndjson").read_text(encoding="utf-8").splitlines()
     assert lines == [GAMES["c"], '{"id": "b", "players": ["Bob"] }', GAMES["a"]]
     assert gamearchive("restore", "--type", "game", "-o", "all.ndjson.zst").code == 0
@@ -177,7 +191,9 @@ def test_json_has_binary_games_in_base64(gamearchive: Run) -> None:
     assert b64decode(item["payload_base64"]) == path.read_bytes()
 
 
-@pytest.mark.parametrize("wrong", ["", "a --player Ann", "a --revision 0", "--tag x", "--since yesterday"])
+@pytest.mark.parametrize(
+    "wrong", ["", "a --player Ann", "a --revision 0", "--type game --revision 1", "--tag x", "--since yesterday"]
+)
 def test_wrong_usage(gamearchive: Run, wrong: str) -> None:
     assert gamearchive("restore", *wrong.split()).code == 2
 
@@ -186,3 +202,83 @@ def test_an_archive_that_is_not_there(gamearchive: Run) -> None:
     for arguments in (("a",), ("--type", "game"), ("a", "b", "-o", "out/")):
         assert gamearchive("restore", *arguments, "--home", "none").code == 10
     assert not Path("out").exists()
+
+
+def test_nothing_found_is_said(gamearchive: Run) -> None:
+    ended = gamearchive("restore", "--type", "nosuch", "-o", "out/")
+    assert ended == Ended(0, "", "Restored nothing: no game was found.\n")
+    assert not Path("out").exists()
+
+
+def test_a_pipe_is_written_to_and_stays(gamearchive: Run) -> None:
+    os.mkfifo("pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
+    reader.start()
+    for force in ((), ("--force",)):
+        if force:
+            reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
+            reader.start()
+        ended = gamearchive("restore", "a", "-o", "pipe", *force)
+        reader.join()
+        assert ended == Ended(0, "", "Restored 1 game (45 B) to pipe.\n")
+    assert read == [GAMES["a"].encode()] * 2
+    assert Path("pipe").is_fifo()
+
+
+def test_devices_are_written_to_and_stay(gamearchive: Run) -> None:
+    assert gamearchive("restore", "a", "-o", "/dev/null", "--force").code == 0
+    assert Path("/dev/null").is_char_device()
+    ended = gamearchive("restore", "a", "-o", "/dev/full")
+    assert ended.code == 15
+    assert "no space left on device" in ended.err
+    assert process("restore", "a", "-o", "/dev/stdout", "--force").stdout == GAMES["a"].encode()
+    assert Path("/dev/stdout").is_symlink()
+
+
+@pytest.mark.parametrize("place", ["gamearchive.db", "gamearchive.db-wal", "packs/a", "packs/", "packs/game/"])
+def test_the_archive_itself_is_not_written_to(gamearchive: Run, place: str) -> None:
+    before = sorted(Path("home").rglob("*"))
+    ended = gamearchive("restore", "a", "-o", f"home/{place}", "--force")
+    assert ended.code == 2
+    assert "belongs to the archive itself" in ended.err
+    assert sorted(Path("home").rglob("*")) == before
+    assert gamearchive("restore", "a").out == GAMES["a"]
+
+
+def test_no_id_leads_into_the_archive_itself(gamearchive: Run) -> None:
+    Path("in/home").mkdir(parents=True)
+    Path("in/home/gamearchive.db").write_bytes(b"mine")
+    assert gamearchive("archive", "in").code == 0
+    assert gamearchive("restore", "home/gamearchive.db", "-o", "./", "--force").code == 13
+    assert gamearchive("restore", "home/gamearchive.db", "-o", "out/").code == 0
+    assert Path("out/home/gamearchive.db").read_bytes() == b"mine"
+
+
+def test_a_folder_that_was_archived_comes_back_as_it_was(gamearchive: Run) -> None:
+    names = ("Finale.rep", "2025/Star Station/Game 1 (Ann vs. Bö).SC2Replay", "2025/a.rep")
+    for name in names:
+        Path("in", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("in", name).write_text(name, encoding="utf-8")
+    assert gamearchive("archive", "in", "--type", "replay").code == 0
+    assert gamearchive("restore", "--type", "replay", "-o", "out/").code == 0
+    found = {str(path.relative_to("out")): path.read_text("utf-8") for path in Path("out").rglob("*") if path.is_file()}
+    assert found == {name: name for name in names}
+
+
+def test_a_stop_says_what_was_restored(gamearchive: Run) -> None:
+    os.mkfifo("pipe")
+    Path("large.ndjson").write_text("".join(json.dumps({"id": f"l-{n}", "x": "x" * 90_000}) + "\n" for n in range(9)), "utf-8")
+    assert gamearchive("archive", "large.ndjson", "--type", "large").code == 0
+    command = [sys.executable, "-m", "gamearchive", "restore", "--type", "large", "-o", "pipe"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running, Path("pipe").open("rb") as pipe:
+        assert len(pipe.read(100_000)) == 100_000  # so it is in the middle, for a pipe holds less than is left
+        running.send_signal(signal.SIGINT)
+        assert running.stderr is not None
+        assert running.stderr.readline().startswith("Finishing the batch in hand")
+        rest = pipe.read()
+        told = running.stderr.read()
+    assert running.returncode == 130
+    games = (100_000 + len(rest)) // 90_000
+    assert 0 < games < 9
+    assert f"Stopped: restored {games} games (" in told

@@ -92,8 +92,9 @@ def test_no_id_leads_out_of_the_folder_or_to_anothers_file(archive: Archive, tmp
     out = tmp_path / "around" / "out"
     restored = list(restore_to_folder(archive, all_of(archive), out, force=False))
     assert [each.error for each in restored] == [None] * len(HOSTILE)
-    assert len({each.path.name.lower() for each in restored if each.path}) == len(HOSTILE)
-    assert tree(tmp_path / "around") == sorted(f"out/{each.path.name}" for each in restored if each.path)
+    names = [str(each.path.relative_to(out)) for each in restored if each.path]
+    assert len({name.casefold() for name in names}) == len(HOSTILE)
+    assert tree(tmp_path / "around") == sorted(f"out/{name}" for name in names)
     assert all(each.path and each.path.read_bytes() == each.entry.entity_id.encode() for each in restored)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reading import Read, split
 
 from gamearchive.facts import FactRules
-from gamearchive.model import JSON, Player
+from gamearchive.model import JSON, Notice, Player, Rejection
 from gamearchive.readers import ByteStream, ReadContext, ReadOptions, read_source
 from gamearchive.readers.base import derived_id
 from gamearchive.readers.json import MAX_BREAKS, JsonReader
@@ -91,8 +91,9 @@ WRAPPED = b'{"nextupdate": 41, "2009092001": {"home": {"abbr": "DET"}, "away": {
 @pytest.mark.parametrize("name", ["games.json", "games", "games.json.ndjson"])
 def test_an_object_of_games(read: Read, name: str) -> None:
     content = WRAPPED.replace(b"\n", b"") if name.endswith(".ndjson") else WRAPPED
-    games, rejections = read(name, content)
-    assert rejections == []
+    games, (notice,) = read(name, content)
+    assert isinstance(notice, Notice)
+    assert (notice.line, notice.reason) == (1, "what stands beside games in their object is left out: 1 in all")
     assert [(game.entity_id, game.payload) for game in games] == [
         ("2009092001", b'{"home": {"abbr": "DET"}, "away": {"abbr": "MIN"}}'),
         ("2009092002", b'{"x": 1}'),
@@ -109,6 +110,13 @@ def test_an_object_of_games_larger_than_a_record_may_be(read: Read) -> None:
     assert [rejection.reason for rejection in rejections] == ["the record has more than 100000 bytes"]
 
 
+def test_what_stands_beside_games_is_told_once_a_source(read: Read) -> None:
+    line = WRAPPED.replace(b"\n", b"").replace(b'"nextupdate"', b'"source": "x", "nextupdate"')
+    games, (notice,) = read("games.ndjson", b"\n".join([line] * 5))
+    assert len(games) == 10
+    assert (notice.line, notice.reason[-9:]) == (1, "10 in all")
+
+
 def test_a_repeated_name_is_two_games(read: Read) -> None:
     games, _ = read("games.json", b'{"g-1a": {"x": 1}, "g-1a": {"x": 2}}')
     assert [game.payload for game in games] == [b'{"x": 1}', b'{"x": 2}']
@@ -122,6 +130,8 @@ def test_a_repeated_name_is_two_games(read: Read) -> None:
         b'{"round1": {"a": 1}, "round2": {"a": 1}}',
         b'{"settings": {}, "board": {}}',
         b'{"2009": 1, "2010": 2, "2011": {}}',
+        b'{"1": {"white": "e4", "black": "e5"}, "2": {"white": "f4", "black": "ef"}, "result": "1-0"}',
+        b'{"a1b2": {"move": "e4"}, "a1b3": {"move": "e5"}, "result": "1-0"}',
         b"{}",
     ],
 )
@@ -242,8 +252,8 @@ def test_numbers_and_strings_that_parsers_dislike_are_kept_exactly(read: Read) -
 def test_games_of_others(data: Path) -> None:
     found = {}
     for path in sorted((data / "json").iterdir()):
-        games, rejections = split(read_source(path))
-        assert rejections == []
+        games, others = split(read_source(path))
+        assert [each for each in others if isinstance(each, Rejection)] == []
         found[path.name.partition(".")[0]] = games
     assert [game.entity_id for game in found["nfl"]] == ["2009092001", "2009101105"]
     assert all(len(game.facts.players) == 4 for game in found["mahjong_states"])

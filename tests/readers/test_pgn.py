@@ -231,3 +231,8 @@ def test_any_text_is_read_without_losing_its_place(parts: list[bytes]) -> None:
         else:
             assert outcome.line is not None
             assert outcome.line <= content.count(b"\n") + 1
+
+
+def test_blanks_around_a_name_are_no_part_of_it(read: Read) -> None:
+    ((game,), _) = read("a.pgn", b'[White "Svidler, Peter "]\n[Black " "]\n[Result "1-0"]\n\n1. e4 1-0\n')
+    assert [player.name for player in game.facts.players] == ["Svidler, Peter"]

@@ -16,10 +16,10 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reading import Read, split
+from reading import Read, folders_within, split
 
 from gamearchive.errors import UsageError
-from gamearchive.model import JSON, OPAQUE, PGN
+from gamearchive.model import JSON, OPAQUE, PGN, Notice
 from gamearchive.readers import ReadOptions, read_source
 from gamearchive.readers.base import derived_id
 
@@ -142,12 +142,13 @@ def test_what_cannot_be_opened_is_a_rejection(tmp_path: Path) -> None:
     assert "No such file" in split(read_source(tmp_path / "nowhere"))[1][0].reason
 
 
-def test_a_name_that_is_no_utf8_is_rejected_as_an_id_and_read_as_a_file(tmp_path: Path) -> None:
+def test_a_name_that_is_no_utf8_becomes_an_id_with_escapes(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.rep")).write_bytes(b"x")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.ndjson")).write_bytes(LINES)
     games, rejections = split(read_source(tmp_path))
-    assert len(games) == 200
-    assert [rejection.source.encode()[-7:] for rejection in rejections] == ["\ufffd.rep".encode()]
+    assert len(games) == 201
+    assert [game.entity_id for game in games if game.content_type == OPAQUE] == ["\\xff.rep"]
+    assert rejections == []
 
 
 SCRIPT = """
@@ -216,3 +217,32 @@ def test_no_bytes_raise_out_of_a_source(name: str, content: bytes, compressed: b
         path.write_bytes(gzip.compress(content) if compressed else content)
         for outcome in read_source(path, ReadOptions(max_record_bytes=50)):
             assert outcome is not None
+
+
+def test_a_tree_of_any_depth_is_walked_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with folders_within(tmp_path, 1_200):
+        for _ in range(1_200):
+            Path("d").mkdir()
+            os.chdir("d")
+        Path("deep.pgn").write_bytes(b'[White "Ann"]\n\n1. e4 1-0\n')
+        os.chdir(tmp_path)
+        for name in ("a.rep", "e.rep", "d/z.rep"):
+            Path(name).write_bytes(b"x")
+        games, rejections = split(read_source("."))
+    assert rejections == []
+    assert [game.content_type for game in games] == [OPAQUE, PGN, OPAQUE, OPAQUE]
+    assert [game.entity_id for game in games if game.content_type == OPAQUE] == ["a.rep", "d/z.rep", "e.rep"]
+
+
+@pytest.mark.parametrize("source", [".", "own", "own/deep", "own/deep/pack.zst", "link.zst", "db-wal"])
+def test_what_is_the_programs_own_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("own/deep/pack.zst", "db", "db-wal", "owner/a.rep"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"x")
+    Path("link.zst").symlink_to("own/deep/pack.zst")
+    own = (f"{tmp_path.resolve().as_posix()}/own/", f"{tmp_path.resolve().as_posix()}/db")
+    games, notices = split(read_source(source, ReadOptions(own=own)))
+    assert [game.entity_id for game in games] == (["owner/a.rep"] if source == "." else [])
+    assert [type(notice) for notice in notices] == [Notice] * (2 if source == "." else 1)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
@@ -13,10 +17,11 @@ from gamearchive.cli.games import game_row, parse_tags
 from gamearchive.cli.options import option
 from gamearchive.errors import UsageError
 from gamearchive.settings import FACTS
-from gamearchive.units import format_size
+from gamearchive.units import format_count, format_size
 
 if TYPE_CHECKING:
-    from gamearchive.model import Rejection
+    from gamearchive.manager import ArchiveManager
+    from gamearchive.model import ArchiveEntry, Notice, Rejection
     from gamearchive.operations.ingest import Ingested
     from gamearchive.readers import ReadOptions
 
@@ -76,15 +81,55 @@ def archive(
         max_record_bytes=context.settings.max_record,
         rules=FactRules(**pointers),
         tags=parse_tags(tag),
+        own=() if rejects is None else (f"{Path(rejects).resolve().as_posix()}/",),
     )
-    return context.run(_archive(context, sources, options, on_conflict, rejects, dry_run=dry_run), finishes_batch=True)
+    tally = _Tally(pointers, dry_run=dry_run, tagged=bool(tag))
+    return context.run(_archive(context, sources, options, on_conflict, rejects, tally), finishes_batch=True)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of the games so far. Of the facts that were said to be somewhere, ``missing`` are those no game had there."""
+
+    missing: dict[str, str]
+    dry_run: bool
+    tagged: bool
+    count: dict[str, int] = field(
+        default_factory=lambda: {"archived": 0, "skipped": 0, "failed": 0, "raw_bytes": 0, "stored_bytes": 0}
+    )
+    revisions: int = 0
+
+    def add(self, step: Ingested) -> None:
+        entries = step.added.entries
+        self.count["archived"] += len(entries)
+        self.count["skipped"] += len(step.added.skipped)
+        self.count["failed"] += len(step.rejections)
+        self.count["raw_bytes"] += sum(entry.raw_bytes for entry in entries)
+        self.count["stored_bytes"] += step.added.stored_bytes
+        self.revisions += sum(entry.revision > 1 for entry in entries)
+        self.missing = {
+            fact: pointer for fact, pointer in self.missing.items() if not any(_is_known(entry, fact) for entry in entries)
+        }
+
+    def sentence(self, seconds: float) -> str:
+        count = self.count
+        parts = [f"{'Would archive' if self.dry_run else 'Archived'} {format_count(count['archived'], 'game')}"]
+        if self.revisions:
+            parts.append(f"{self.revisions:,} of them new revisions")
+        if count["archived"] and not self.dry_run:
+            share = count["stored_bytes"] / (count["raw_bytes"] or 1)
+            parts.append(f"{format_size(count['raw_bytes'])} in {format_size(count['stored_bytes'])} ({share:.0%})")
+        if count["skipped"]:
+            parts.append(f"{count['skipped']:,} there already{', with the tags they had' if self.tagged else ''}")
+        if count["failed"]:
+            parts.append(f"{count['failed']:,} rejected")
+        return f"{', '.join(parts)}; {seconds:.1f} s."
 
 
 async def _archive(
-    context: Context, sources: list[str], options: ReadOptions, on_conflict: str, rejects: str | None, *, dry_run: bool
+    context: Context, sources: list[str], options: ReadOptions, on_conflict: str, rejects: str | None, tally: _Tally
 ) -> int:
     import gc
-    from pathlib import Path
 
     from gamearchive import files
     from gamearchive.archive import OnConflict
@@ -92,40 +137,37 @@ async def _archive(
 
     # Batches are many objects that live for a moment and hold no cycles: looking for cycles takes a tenth of the time.
     gc.set_threshold(200_000, 50)
-    if rejects and _must_not_be_replaced(rejects, sources):
-        raise UsageError(f"The rejects cannot be written to {rejects}.", hint="Name a file of their own: --rejects bad.ndjson.")
-    count = {"archived": 0, "skipped": 0, "failed": 0, "raw_bytes": 0, "stored_bytes": 0}
-    revisions = 0
     started = context.clock.monotonic()
-    with ExitStack() as stack:
-        kept = stack.enter_context(files.atomic_writer(Path(rejects), overwrite=True)) if rejects else None
-        report = stack.enter_context(context.output.progress("Archiving", unit="games"))
-        async with ArchiveManager(context.settings, context.clock) as manager:
+    async with ArchiveManager(context.settings, context.clock) as manager:
+        with ExitStack() as stack:
+            kept = None
+            if rejects is not None:
+                _refuse_to_replace(rejects, sources, manager)
+                kept = stack.enter_context(files.atomic_writer(Path(rejects), overwrite=True))
+            report = stack.enter_context(context.output.progress("Archiving", unit="games"))
             steps = manager.archive(
-                sources, options, on_conflict=OnConflict(on_conflict), dry_run=dry_run, stopping=context.stopping.is_set
+                sources, options, on_conflict=OnConflict(on_conflict), dry_run=tally.dry_run, stopping=context.stopping.is_set
             )
             async for step in steps:
                 _tell(context, step, kept)
-                count["archived"] += len(step.added.entries)
-                revisions += sum(entry.revision > 1 for entry in step.added.entries)
-                count["skipped"] += len(step.added.skipped)
-                count["failed"] += len(step.rejections)
-                count["raw_bytes"] += sum(entry.raw_bytes for entry in step.added.entries)
-                count["stored_bytes"] += step.added.stored_bytes
-                report(count["archived"] + count["skipped"], None)
+                tally.add(step)
+                report(tally.count["archived"] + tally.count["skipped"], None)
     seconds = context.clock.monotonic() - started
-    context.output.summary({**count, "seconds": round(seconds, 3)}, _sentence(count, revisions, seconds, dry_run=dry_run))
-    return 3 if count["failed"] else 0
+    _tell_missing(context, tally)
+    context.output.summary({**tally.count, "seconds": round(seconds, 3)}, tally.sentence(seconds))
+    return 3 if tally.count["failed"] else 0
 
 
-def _must_not_be_replaced(rejects: str, sources: list[str]) -> bool:
-    """Whether this is one of the sources, which would be lost, or a device or a pipe, which would become a file."""
-    from pathlib import Path
+def _refuse_to_replace(rejects: str, sources: Iterable[str], manager: ArchiveManager) -> None:
+    """Refuse to write over a source or the archive itself, which would be lost, or a device or a pipe, which would be a file.
 
-    path = Path(rejects)
-    if not path.exists() or path.is_dir():
-        return False
-    return not path.is_file() or any(Path(source).exists() and path.samefile(source) for source in sources)
+    Raises:
+        UsageError: if that is where the rejects are to go.
+    """
+    target = Path(rejects).resolve()
+    is_other = os.path.exists(target) and not os.path.isfile(target)  # noqa: PTH110, PTH113 - those of Path raise
+    if is_other or manager.is_own(target) or any(Path(source).resolve() == target for source in sources):
+        raise UsageError(f"The rejects cannot be written to {rejects}.", hint="Name a file of their own: --rejects bad.ndjson.")
 
 
 def _tell(context: Context, step: Ingested, kept: BinaryIO | None) -> None:
@@ -133,14 +175,34 @@ def _tell(context: Context, step: Ingested, kept: BinaryIO | None) -> None:
         for entry in step.added.entries:
             context.output.item(game_row(entry))
     for rejection in step.rejections:
-        where = rejection.source if rejection.line is None else f"{rejection.source}:{rejection.line}"
-        data = {
-            "code": "rejected", "message": f"{where}: {rejection.reason}", "source": rejection.source,
-            "line": rejection.line, "reason": rejection.reason,
-        }  # fmt: skip
-        context.output.problem(data, f"{where}: {rejection.reason}")
+        _tell_of(context, rejection, "rejected")
         if kept is not None:
             kept.write(_kept(rejection))
+    for notice in step.notices:
+        _tell_of(context, notice, "left-out")
+    for pack in dict.fromkeys(entry.place.pack for entry in step.added.entries if entry.place.pack):
+        context.output.detail(f"Wrote {pack}.")
+
+
+def _tell_of(context: Context, found: Rejection | Notice, code: str) -> None:
+    where = found.source if found.line is None else f"{found.source}:{found.line}"
+    message = f"{where}: {found.reason}"
+    data = {"code": code, "message": message, "source": found.source, "line": found.line, "reason": found.reason}
+    context.output.problem(data, message)
+
+
+def _tell_missing(context: Context, tally: _Tally) -> None:
+    """Say which facts were in no game where they were said to be: most likely they are elsewhere."""
+    games = format_count(tally.count["archived"], "game")
+    for fact, pointer in tally.missing.items() if tally.count["archived"] else ():
+        message = f"{fact} at {pointer}: found in 0 of {games}."
+        context.output.problem({"code": "not-there", "message": message, "fact": fact, "pointer": pointer}, message)
+
+
+def _is_known(entry: ArchiveEntry, fact: str) -> bool:
+    from gamearchive.readers import is_derived
+
+    return not is_derived(entry.entity_id) if fact == "id" else getattr(entry.facts, fact) not in (None, ())
 
 
 def _kept(rejection: Rejection) -> bytes:
@@ -155,18 +217,3 @@ def _kept(rejection: Rejection) -> bytes:
     except UnicodeDecodeError:
         line["raw_base64"] = b64encode(rejection.raw).decode()
     return encode(line) + b"\n"
-
-
-def _sentence(count: dict[str, int], revisions: int, seconds: float, *, dry_run: bool) -> str:
-    verb = "Would archive" if dry_run else "Archived"
-    parts = [f"{verb} {count['archived']:,} games"]
-    if revisions:
-        parts.append(f"{revisions:,} of them new revisions")
-    if count["archived"] and not dry_run:
-        share = count["stored_bytes"] / (count["raw_bytes"] or 1)
-        parts.append(f"{format_size(count['raw_bytes'])} in {format_size(count['stored_bytes'])} ({share:.0%})")
-    if count["skipped"]:
-        parts.append(f"{count['skipped']:,} there already")
-    if count["failed"]:
-        parts.append(f"{count['failed']:,} rejected")
-    return f"{', '.join(parts)}; {seconds:.1f} s."

@@ -6,26 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
-from gamearchive.cli.games import (
-    FIELDS,
-    Cursor,
-    Ids,
-    Limit,
-    Order,
-    Players,
-    Since,
-    Statuses,
-    TagPairs,
-    TimeField,
-    TypeName,
-    Until,
-    game_columns,
-    game_row,
-    make_query,
-)
+from gamearchive.cli.games import FIELDS, Chosen, game_columns, game_row
 from gamearchive.cli.options import option
 from gamearchive.cli.output import Layout
 from gamearchive.errors import UsageError
+from gamearchive.units import format_count
 
 if TYPE_CHECKING:
     from gamearchive.query import ArchiveQuery
@@ -36,17 +21,18 @@ app = command_group()
 @command(app, exits=(10, 15, 17), example="gamearchive query --since 7d --player Anna --sort completed")
 def query(
     context: Context,
-    since: Since = None,
-    until: Until = None,
-    time: TimeField = "archived",
-    entity_type: TypeName = None,
-    player: Players = None,
-    status: Statuses = None,
-    tag: TagPairs = None,
-    id: Ids = None,  # noqa: A002 - the option's name
-    sort: Order = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
+    chosen: Chosen,
+    id: Annotated[  # noqa: A002 - the option's name
+        list[str] | None, option("--id", metavar="ID", help="The game of this id; repeat: or that.")
+    ] = None,
+    sort: Annotated[
+        str | None,
+        option("--sort", metavar="FIELD[:asc]", help="archived, completed or created; newest first, or :asc for oldest."),
+    ] = None,
+    limit: Annotated[int, option("--limit", metavar="N", minimum=0, help="At most so many games; 0 for all.")] = 100,
+    cursor: Annotated[
+        str | None, option("--cursor", metavar="CURSOR", help="Go on where a page ended: its next_cursor.")
+    ] = None,
     count: Annotated[bool, option("--count", help="Only say how many there are.")] = False,
     csv: Annotated[bool, option("--csv", help="Print comma-separated values.")] = False,
     ids: Annotated[bool, option("--ids", help="Print one id a line.")] = False,
@@ -55,12 +41,11 @@ def query(
 
     Every option narrows the listing down. A page that is not the last says where the next one begins.
     """
-    if csv and ids:
-        raise UsageError("--csv and --ids exclude each other.", hint="Choose one of them.")
-    asked = make_query(
-        context.clock, since=since, until=until, time=time, entity_type=entity_type, players=player, statuses=status,
-        tags=tag, ids=id, sort=sort, limit=limit, cursor=cursor,
-    )  # fmt: skip
+    forms = {"--count": count, "--csv": csv, "--ids": ids, "--json": context.options.json and not count}
+    given = [name for name, wanted in forms.items() if wanted]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other.", hint="Choose one of them.")
+    asked = chosen.query(context.clock, ids=id, sort=sort, limit=limit, cursor=cursor)
     layout = Layout.CSV if csv else Layout.IDS if ids else Layout.AUTO
     context.run(_count(context, asked) if count else _query(context, asked, layout))
 
@@ -78,7 +63,7 @@ async def _query(context: Context, asked: ArchiveQuery, layout: Layout) -> None:
                 found += len(page.entries)
                 next_cursor = page.next_cursor
     more = f" More with --cursor {next_cursor}" if next_cursor else ""
-    context.output.summary({"count": found, "next_cursor": next_cursor}, f"{found:,} games.{more}")
+    context.output.summary({"count": found, "next_cursor": next_cursor}, f"{format_count(found, 'game')}.{more}")
 
 
 async def _count(context: Context, asked: ArchiveQuery) -> None:

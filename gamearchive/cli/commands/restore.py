@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +14,15 @@ import typer
 
 from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
-from gamearchive.cli.games import Players, Since, Statuses, TagPairs, TimeField, TypeName, Until, game_row, make_query
+from gamearchive.cli.games import Chosen, game_row
 from gamearchive.cli.options import option
 from gamearchive.errors import GameArchiveError, IntegrityError, NotFoundError, UsageError
-from gamearchive.units import format_size
+from gamearchive.units import format_count, format_size
 
 if TYPE_CHECKING:
     from gamearchive.manager import ArchiveManager
     from gamearchive.model import ArchiveEntry
+    from gamearchive.operations.restore import Restored
     from gamearchive.query import ArchiveQuery
 
 app = command_group()
@@ -28,6 +31,7 @@ app = command_group()
 @command(app, exits=(3, 10, 12, 13, 14, 15, 17), example="gamearchive restore --player Anna --output games/")
 def restore(
     context: Context,
+    chosen: Chosen,
     games: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The games' ids.", show_default=False)] = None,
     output: Annotated[
         str | None,
@@ -37,13 +41,6 @@ def restore(
     revision: Annotated[
         int | None, option("--revision", metavar="N", minimum=1, help="Not the latest revision, but this.")
     ] = None,
-    since: Since = None,
-    until: Until = None,
-    time: TimeField = "archived",
-    entity_type: TypeName = None,
-    player: Players = None,
-    status: Statuses = None,
-    tag: TagPairs = None,
 ) -> int:
     """Restore games, byte for byte.
 
@@ -51,18 +48,17 @@ def restore(
     *.ndjson or *.pgn, compressed if .zst follows. Nothing is written over without --force, and a file appears whole or not at
     all.
     """
-    narrowed = any((since, until, player, status, tag))
-    if not games and not narrowed and entity_type is None:
+    narrowed = any((chosen.since, chosen.until, chosen.player, chosen.status, chosen.tag))
+    if not games and not narrowed and chosen.entity_type is None:
         raise UsageError(
             "Nothing says which games to restore.", hint="Give ids, or options such as --player NAME or --since 7d."
         )
     if games and narrowed:
         raise UsageError("Ids and options that choose games exclude each other.", hint="Leave one of them out.")
-    asked = make_query(
-        context.clock, since=since, until=until, time=time, entity_type=entity_type, players=player, statuses=status,
-        tags=tag, ids=None,
-    )  # fmt: skip
-    return context.run(_restore(context, games, asked, revision, output, force=force))
+    if revision is not None and not games:
+        raise UsageError("A revision is one game's.", hint="Give the game's id with --revision.")
+    asked = chosen.query(context.clock)
+    return context.run(_restore(context, games, asked, revision, output, force=force), finishes_batch=True)
 
 
 @dataclass(slots=True)
@@ -74,9 +70,22 @@ class _Tally:
     restored: int = 0
     failed: int = 0
     raw_bytes: int = 0
+    folded: int = 0
     codes: set[int] = field(default_factory=set)
 
-    def succeeded(self, entry: ArchiveEntry) -> None:
+    def add(self, done: Restored, target: Path | None) -> None:
+        """Take in what became of a game that was to go to a file, a folder or, as None, standard output."""
+        if done.error is not None:
+            self.fail(done.entry.entity_id, done.error)
+            return
+        self.succeed(done.entry)
+        self.folded += done.folded
+        path = target if done.path is None else done.path
+        if self.context.options.json:
+            self.context.output.item({**game_row(done.entry), "path": str(path)})
+        self.context.output.detail(f"Wrote {done.entry.entity_id} to {path or 'standard output'}.")
+
+    def succeed(self, entry: ArchiveEntry) -> None:
         self.restored += 1
         self.raw_bytes += entry.raw_bytes
 
@@ -89,47 +98,83 @@ class _Tally:
 
     def end(self, where: str) -> int:
         """Tell the sums; the exit code, which is that of all failures where they have one in common."""
-        sentence = f"Restored {self.restored:,} games ({format_size(self.raw_bytes)}){where}."
+        if self.folded:
+            games = format_count(self.folded, "game")
+            message = f"{games} of several lines went onto one line each; in a folder they stay as they are, byte for byte."
+            self.context.output.problem({"code": "folded", "message": message, "games": self.folded}, message)
+        data = {"restored": self.restored, "failed": self.failed, "raw_bytes": self.raw_bytes}
+        if where or self.failed or self.context.stopping.is_set() or self.context.options.json:
+            self.context.output.summary(data, self._sentence(where))
+        return max(self.codes, default=0) if len(self.codes) < 2 else 3
+
+    def _sentence(self, where: str) -> str:
+        stopped = self.context.stopping.is_set()
+        if not self.restored and not self.failed:
+            return f"Stopped: nothing was written{where}." if stopped else "Restored nothing: no game was found."
+        games = f"{format_count(self.restored, 'game')} ({format_size(self.raw_bytes)})"
+        sentence = f"{'Stopped: restored' if stopped else 'Restored'} {games}{where}."
         if self.failed:
             sentence += f" {self.failed:,} failed."
-        data = {"restored": self.restored, "failed": self.failed, "raw_bytes": self.raw_bytes}
-        if where or self.failed or self.context.options.json:
-            self.context.output.summary(data, sentence)
-        return max(self.codes, default=0) if len(self.codes) < 2 else 3
+        return sentence
 
 
 async def _restore(
     context: Context, games: Sequence[str] | None, asked: ArchiveQuery, revision: int | None, output: str | None, *, force: bool
 ) -> int:
+    from gamearchive import files
     from gamearchive.manager import ArchiveManager
 
     target = None if output in (None, "-") else Path(str(output))
     folder = target is not None and (str(output).endswith("/") or os.path.isdir(target))  # noqa: PTH112 - Path.is_dir raises
     tally = _Tally(context, alone=games is not None and len(games) == 1)
     async with ArchiveManager(context.settings, context.clock) as manager:
-        chosen: list[ArchiveEntry] = []
-        for game in games or ():
-            try:
-                chosen.append(await manager.get(game, asked.entity_type, revision))
-            except NotFoundError as error:
-                tally.fail(game, error)
-
-        def entries() -> Iterator[ArchiveEntry]:
-            return iter(chosen) if games else manager.core.catalog.every(asked)
-
+        entries = await _chosen(manager, games, asked, revision, tally)
         if target is None and context.options.json:
-            await _print_json(context, manager, entries(), tally)
+            await _print_json(context, manager, _until_stopped(context, entries, whole=False), tally)
             return tally.end("")
-        with context.output.progress("Restoring", unit="games") as report:
-            async for done in manager.restore(entries, output=target, folder=folder, force=force, write=context.output.payload):
-                if done.error is not None:
-                    tally.fail(done.entry.entity_id, done.error)
-                else:
-                    tally.succeeded(done.entry)
-                    if context.options.json:
-                        context.output.item({**game_row(done.entry), "path": str(done.path)})
-                report(tally.restored + tally.failed, None)
+        with ExitStack() as stack:
+            report = stack.enter_context(context.output.progress("Restoring", unit="games"))
+            path = target
+            write: Callable[[bytes], object] = context.output.payload
+            if target is not None and files.is_special(target):
+                path, write = None, stack.enter_context(files.special_writer(target)).write
+            whole = path is not None and not folder
+            wanted = partial(_until_stopped, context, entries, whole=whole)
+            try:
+                async for done in manager.restore(wanted, output=path, folder=folder, force=force, write=write):
+                    tally.add(done, target)
+                    report(tally.restored + tally.failed, None)
+            except _StoppedError:
+                tally.restored = tally.raw_bytes = tally.folded = 0
     return tally.end("" if target is None else f" to {target}")
+
+
+async def _chosen(
+    manager: ArchiveManager, games: Sequence[str] | None, asked: ArchiveQuery, revision: int | None, tally: _Tally
+) -> Callable[[], Iterator[ArchiveEntry]]:
+    """What gives the games: those of the ids that are there, or all that the query matches."""
+    if not games:
+        return lambda: manager.core.catalog.every(asked)
+    found: list[ArchiveEntry] = []
+    for game in games:
+        try:
+            found.append(await manager.get(game, asked.entity_type, revision))
+        except NotFoundError as error:
+            tally.fail(game, error)
+    return lambda: iter(found)
+
+
+class _StoppedError(Exception):
+    """A file of many games must not appear with some of them."""
+
+
+def _until_stopped(context: Context, entries: Callable[[], Iterator[ArchiveEntry]], *, whole: bool) -> Iterator[ArchiveEntry]:
+    for entry in entries():
+        if context.stopping.is_set():
+            if whole:
+                raise _StoppedError
+            return
+        yield entry
 
 
 async def _print_json(context: Context, manager: ArchiveManager, entries: Iterator[ArchiveEntry], tally: _Tally) -> None:
@@ -147,4 +192,4 @@ async def _print_json(context: Context, manager: ArchiveManager, entries: Iterat
         except UnicodeDecodeError:
             payload = {"payload_base64": b64encode(data).decode()}
         context.output.item({**game_row(entry), **payload})
-        tally.succeeded(entry)
+        tally.succeed(entry)

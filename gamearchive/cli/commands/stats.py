@@ -9,7 +9,7 @@ from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
 from gamearchive.cli.games import size
 from gamearchive.cli.parts import JSON, Bars, Column, Fields, Part, Table
-from gamearchive.units import SECOND, format_instant, format_size
+from gamearchive.units import SECOND, format_count, format_instant, format_size
 
 if TYPE_CHECKING:
     from gamearchive.catalog import Sizes, Total
@@ -36,8 +36,8 @@ _TYPES = (
 def stats(context: Context) -> None:
     """Show totals, sizes and growth.
 
-    In all, by type, and how many games were archived a day. The ratio is what games take in their packs, of what they take as
-    they are.
+    In all, by type, and how many games were archived a day. The ratio is what the packs take, of what the games in them take as
+    they are; that of a type leaves out the packs' indexes.
     """
     context.run(_stats(context))
 
@@ -50,11 +50,12 @@ async def _stats(context: Context) -> None:
     types = [{"entity_type": name, **sums} for name, sums in _grouped(totals, lambda total: total.entity_type)]
     days = [{"day": day, **sums} for day, sums in _grouped(sorted(totals, key=lambda total: total.day), _day)]
     data = _document(totals, sizes)
+    alone = _ratio(sum(total.raw_bytes for total in totals), sum(total.stored_bytes for total in totals))
     shown = {
         "games": f"{data['games']:,}",
         "raw": format_size(sizes.raw_bytes),
-        "stored": f"{format_size(sizes.stored_bytes)} in {sizes.packs:,} packs",
-        "ratio": _share(data["ratio"]),
+        "stored": f"{format_size(sizes.stored_bytes)} in {format_count(sizes.packs, 'pack')}",
+        "ratio": f"{_share(data['ratio'])} ({_share(alone)} without the packs' indexes)" if alone else "",
         "catalog": format_size(sizes.catalog_bytes),
     }
     bars = [(str(day["day"]), float(str(day["games"])), f"{day['games']:,} games, {size(day['raw_bytes'])}") for day in days]
