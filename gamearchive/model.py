@@ -131,7 +131,7 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False):
-    """Something in a source that is no game and no failed one, and is left out: the user is to know.
+    """Something about a source that the user is to know and that is no failure: what is left out of it, for one.
 
     ``line`` counts from 1; None where lines mean nothing.
     """

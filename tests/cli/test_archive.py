@@ -388,7 +388,7 @@ def test_the_archive_itself_is_no_source(gamearchive: Run) -> None:
         assert "Archived 0 games; " in ended.err
     notice = lines(gamearchive("archive", games, "home/gamearchive.db", "--json"))[-2]
     assert list(notice) == ["type", "code", "message", "source", "line", "reason"]
-    assert (notice["type"], notice["code"]) == ("error", "left-out")
+    assert (notice["type"], notice["code"]) == ("error", "notice")
 
 
 def test_rejects_never_replace_the_archive(gamearchive: Run) -> None:
@@ -426,3 +426,16 @@ def test_verbose_tells_of_each_step(gamearchive: Run) -> None:
     assert "is read as" not in verbose
     assert "games.ndjson is read as json." in all_of_it
     assert "Wrote game/" in gamearchive("archive", games, "-v").err
+
+
+def test_a_bundle_of_files_is_one_game_and_that_is_said(gamearchive: Run) -> None:
+    Path("games.tar.gz").write_bytes(gzip.compress(b"x" * 600))
+    ended = gamearchive("archive", "games.tar.gz")
+    assert ended.code == 0
+    assert "warning: games.tar.gz: it is archived as one game; unpack it" in ended.err
+    assert gamearchive("query", "--ids").out == "games.tar\n"
+
+
+def test_no_share_is_told_of_what_became_no_smaller(gamearchive: Run) -> None:
+    games = write("games.ndjson", {"id": "a"})
+    assert "%" not in gamearchive("archive", games).err

@@ -118,7 +118,8 @@ class _Tally:
             parts.append(f"{self.revisions:,} of them new revisions")
         if count["archived"] and not self.dry_run:
             share = count["stored_bytes"] / (count["raw_bytes"] or 1)
-            parts.append(f"{format_size(count['raw_bytes'])} in {format_size(count['stored_bytes'])} ({share:.0%})")
+            beside = f" ({share:.0%})" if share < 1 else ""  # of a few bytes, a pack's index is many times as much
+            parts.append(f"{format_size(count['raw_bytes'])} in {format_size(count['stored_bytes'])}{beside}")
         if count["skipped"]:
             parts.append(f"{count['skipped']:,} there already{', with the tags they had' if self.tagged else ''}")
         if count["failed"]:
@@ -179,7 +180,7 @@ def _tell(context: Context, step: Ingested, kept: BinaryIO | None) -> None:
         if kept is not None:
             kept.write(_kept(rejection))
     for notice in step.notices:
-        _tell_of(context, notice, "left-out")
+        _tell_of(context, notice, "notice")
     for pack in dict.fromkeys(entry.place.pack for entry in step.added.entries if entry.place.pack):
         context.output.detail(f"Wrote {pack}.")
 

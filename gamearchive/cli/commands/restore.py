@@ -45,8 +45,8 @@ def restore(
     """Restore games, byte for byte.
 
     By their ids, or all that the options choose: to standard output, to a folder with one file a game, or to one file,
-    *.ndjson or *.pgn, compressed if .zst follows. Nothing is written over without --force, and a file appears whole or not at
-    all.
+    *.ndjson or *.pgn; compressed where the name ends in .zst or .gz. Nothing is written over without --force, and a file
+    appears whole or not at all.
     """
     narrowed = any((chosen.since, chosen.until, chosen.player, chosen.status, chosen.tag))
     if not games and not narrowed and chosen.entity_type is None:

@@ -58,7 +58,10 @@ async def _stats(context: Context) -> None:
         "ratio": f"{_share(data['ratio'])} ({_share(alone)} without the packs' indexes)" if alone else "",
         "catalog": format_size(sizes.catalog_bytes),
     }
-    bars = [(str(day["day"]), float(str(day["games"])), f"{day['games']:,} games, {size(day['raw_bytes'])}") for day in days]
+    bars = [
+        (str(day["day"]), float(str(day["games"])), f"{format_count(int(str(day['games'])), 'game')}, {size(day['raw_bytes'])}")
+        for day in days
+    ]
     parts: list[Part] = [Fields(shown), Table(_TYPES, types), Bars(bars[-_SHOWN_DAYS:], title="Archived a day")]
     context.output.document({**data, "types": types, "days": days}, *parts)
 
