@@ -166,7 +166,11 @@ class _Game:
 
     def _add_tags(self, text: bytes) -> bytes:
         """Take in the tags of a line; what follows them is returned."""
-        found = list(_TAG.finditer(text)) or list(_LOOSE_TAG.finditer(text))
+        found = list(_TAG.finditer(text))
+        if (
+            not found and (loose := _LOOSE_TAG.match(text)) is not None
+        ):  # at the beginning alone: it looks through the whole line
+            found.append(loose)
         for tag in found:
             self.tags.setdefault(tag[1], tag[2])
         return text[found[-1].end() :] if found else b""

@@ -236,3 +236,14 @@ def test_any_text_is_read_without_losing_its_place(parts: list[bytes]) -> None:
 def test_blanks_around_a_name_are_no_part_of_it(read: Read) -> None:
     ((game,), _) = read("a.pgn", b'[White "Svidler, Peter "]\n[Black " "]\n[Result "1-0"]\n\n1. e4 1-0\n')
     assert [player.name for player in game.facts.players] == ["Svidler, Peter"]
+
+
+@pytest.mark.parametrize(
+    "piece", [b'[Event "', b"[", b'["', b'[a "\\', b"[ ", b'"]', b"(", b"{", b";", b"1. e4 {[Event ", b"[a]"]
+)
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_hostile_line_takes_no_more_time_than_another(read: Read, piece: bytes, end: bytes) -> None:
+    """It would take minutes, and the test's time-out, if each of its tags were looked for to its end."""
+    content = b'[Event "x"]' + (piece + end) * (1 << 16) + b"\n\n1-0\n"
+    games, rejections = read("a.pgn", content, format="pgn")
+    assert games or rejections
