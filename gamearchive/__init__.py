@@ -21,6 +21,7 @@ errors             what can go wrong: each class has a code, an exit code and a 
 model              the values that travel: game records, facts, catalog entries, places
 clock, units       the time; durations, sizes and instants, read and printed
 names              what games are restored under: safe whatever their ids hold
+encoding           plain Python values as JSON, exactly
 facts              a game's own facts (players, winner, times), taken from its JSON
 expression         conditions on games: read from their text, and tried on a game
 -- leaves          each knows one thing, and none knows another leaf
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from gamearchive.errors import (
         ConfigurationError,
         DatabaseUnavailableError,
+        EncodingError,
         ExistsError,
         GameArchiveError,
         IntegrityError,
@@ -127,6 +129,7 @@ __all__ = [
     "Clock",
     "ConfigurationError",
     "DatabaseUnavailableError",
+    "EncodingError",
     "EntityKey",
     "ExistsError",
     "FactRules",
@@ -173,8 +176,8 @@ _MODULES = {
     "backends.packed": "FileSystemArchiveBackend",
     "catalog": "Page",
     "clock": "Clock ManualClock SystemClock",
-    "errors": "ConfigurationError DatabaseUnavailableError ExistsError GameArchiveError IntegrityError LeaseLostError "
-    "LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError UnavailableError "
+    "errors": "ConfigurationError DatabaseUnavailableError EncodingError ExistsError GameArchiveError IntegrityError "
+    "LeaseLostError LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError UnavailableError "
     "UnsupportedError UsageError",
     "facts": "FactRules",
     "manager": "ArchiveManager",

@@ -6,7 +6,7 @@ place alone decides.
 
 What cannot be read is unknown (``None``), never an error: a game is archived for its bytes, not for its facts. Texts are made
 storable in any database (a NUL or half a surrogate pair becomes U+FFFD) and cut to 256 characters; the game's own id is
-given as it is, since changing it would name another game.
+given as it is, since changing it would name another game. Values that `encoding` tags are seen as what JSON can say of them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from gamearchive import encoding
 from gamearchive.errors import ConfigurationError, SourceError
 from gamearchive.model import MAX_PLAYERS, MAX_TEXT, Facts, Player
 from gamearchive.units import SECOND, to_instant
@@ -132,15 +133,18 @@ def extract(payload: bytes, rules: FactRules = USUAL) -> tuple[str | None, Facts
         raise SourceError(f"the record is not UTF-8: byte 0x{payload[error.start]:02X} at offset {error.start}") from None
     if rules == USUAL and (found := _extract_plain(payload)) is not None:
         return found
+    document: object
     try:
         fields = _FIELDS.decode(payload)
-        wanted = _wanted_names(rules)
+        wanted = None if encoding.PAIRS in fields else _wanted_names(rules)
         document = {name: _DECODE(raw) for name, raw in fields.items() if wanted is None or name in wanted}
     except msgspec.DecodeError:
         document = _parse_leniently(text)
     except RecursionError:
         raise SourceError("the record is nested too deeply to be read") from None
-    return facts_of(document, rules)
+    if encoding.TAGGED in payload:
+        document = encoding.simplify(document)
+    return facts_of(document if isinstance(document, dict) else {}, rules)
 
 
 class _PlainPlayer(msgspec.Struct, gc=False):

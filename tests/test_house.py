@@ -25,7 +25,8 @@ FLOORS = """
     clock:
     units:       errors
     names:
-    facts:       errors model units
+    encoding:    errors
+    facts:       errors model units encoding
     expression:  errors model units facts
 
     files:       errors
