@@ -34,7 +34,7 @@ from base64 import b64decode, b64encode
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from math import isfinite
 from typing import Any, TypeVar
@@ -56,6 +56,7 @@ _MAX_BITS = 2000
 """Of an integer in digits. Python reads no more than 4,300 digits, and may be told to read no more than 640."""
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]*")
 _MOMENT = re.compile(rf"([^\[\]]+)(?:\[({_ZONE.pattern})\])?(\[_fold=1\])?")
+_TINY_OFFSET = re.compile(r"([+-])00:00:00\.([0-9]{6})$")
 _FACTORIES = {kind.__name__: kind for kind in (int, float, str, bool, list, dict, set, tuple, deque, Counter)}
 
 K = TypeVar("K", datetime, time)
@@ -95,7 +96,7 @@ def decode(data: bytes) -> object:
     return _replace(value, _REVIVE) if TAGGED in data else value
 
 
-def simplify(value: object) -> object:
+def simplify(value: Any) -> Any:
     """What JSON's own types can say of a parsed value that has tags: for those who look for facts in it, and not for types.
 
     Args:
@@ -359,6 +360,9 @@ def _revive_moment(kind: type[K], content: object) -> K:
     if match is None:
         raise ValueError
     moment = kind.fromisoformat(match[1])
+    tiny = _TINY_OFFSET.search(match[1])
+    if tiny is not None:  # which fromisoformat takes for UTC
+        moment = moment.replace(tzinfo=timezone(timedelta(microseconds=int(tiny[1] + tiny[2]))))
     if match[2] is not None:
         from zoneinfo import ZoneInfo
 

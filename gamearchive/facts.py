@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -133,7 +134,6 @@ def extract(payload: bytes, rules: FactRules = USUAL) -> tuple[str | None, Facts
         raise SourceError(f"the record is not UTF-8: byte 0x{payload[error.start]:02X} at offset {error.start}") from None
     if rules == USUAL and (found := _extract_plain(payload)) is not None:
         return found
-    document: object
     try:
         fields = _FIELDS.decode(payload)
         wanted = None if encoding.PAIRS in fields else _wanted_names(rules)
@@ -429,8 +429,8 @@ def _game_id(value: object) -> str | None:
 
 
 def _text_or_number(value: object) -> str | None:
-    if isinstance(value, str):
-        return clean_text(value)
+    if isinstance(value, str | UUID):
+        return clean_text(str(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if value.bit_length() <= 800 else None  # within MAX_TEXT digits
     return None

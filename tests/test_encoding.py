@@ -115,6 +115,10 @@ def test_whatever_json_there_is_becomes_some_value_that_can_be_kept(value: objec
             {"at": datetime(2025, 10, 26, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1)},
             b'{"at":{"$date":"2025-10-26T02:30:00+01:00[Europe/Berlin][_fold=1]"}}',
         ),
+        (
+            time(2, 30, tzinfo=timezone(timedelta(microseconds=-5))),
+            b'{"$time":"02:30:00-00:00:00.000005"}',
+        ),
         ({1: "a"}, b'{"$dict":[[1,"a"]]}'),
         ({"$set": [1]}, b'{"$dict":[["$set",[1]]]}'),
         ({"_id": {"$oid": "5f"}}, b'{"_id":{"$oid":"5f"}}'),
