@@ -25,6 +25,7 @@ encoding           plain Python values as JSON, exactly
 facts              a game's own facts (players, winner, times), taken from its JSON
 expression         conditions on games: read from their text, and tried on a game
 -- leaves          each knows one thing, and none knows another leaf
+forms, strategy    games in play, of whatever class, as bytes and back; what they are known by, and when they are over
 files              the durable writes to disk, and locks between processes
 settings           every setting with where it comes from; the only module that reads the environment
 policy             when a game goes to the archive, is compressed and expires: a policy for each type, and its decisions
@@ -115,12 +116,14 @@ if TYPE_CHECKING:
     from gamearchive.readers import ByteStream, ReadContext, Reader, ReadOptions
     from gamearchive.settings import Settings, load_settings
     from gamearchive.stores.base import Store, StoredObject
+    from gamearchive.strategy import ArchivalStrategy, GameArchivalStrategy
 
 __all__ = [
     "DEFAULT_GAME_POLICY",
     "DEFAULT_ROOM_POLICY",
     "ArchivalPolicy",
     "ArchivalPriority",
+    "ArchivalStrategy",
     "ArchivalTrigger",
     "ArchiveEntry",
     "ArchiveManager",
@@ -135,6 +138,7 @@ __all__ = [
     "FactRules",
     "Facts",
     "FileSystemArchiveBackend",
+    "GameArchivalStrategy",
     "GameArchiveError",
     "GameBytes",
     "GameRecord",
@@ -187,6 +191,7 @@ _MODULES = {
     "readers": "ByteStream ReadContext ReadOptions Reader",
     "settings": "Settings load_settings",
     "stores.base": "Store StoredObject",
+    "strategy": "ArchivalStrategy GameArchivalStrategy",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 

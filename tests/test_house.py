@@ -29,6 +29,8 @@ FLOORS = """
     facts:       errors model units encoding
     expression:  errors model units facts
 
+    forms:       errors encoding
+    strategy:    errors model encoding facts forms
     files:       errors
     settings:    errors model units
     policy:      errors model units expression
