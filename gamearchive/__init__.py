@@ -181,8 +181,8 @@ _MODULES = {
     "catalog": "Page",
     "clock": "Clock ManualClock SystemClock",
     "errors": "ConfigurationError DatabaseUnavailableError EncodingError ExistsError GameArchiveError IntegrityError "
-    "LeaseLostError LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError UnavailableError "
-    "UnsupportedError UsageError",
+    "LeaseLostError LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError "
+    "UnavailableError UnsupportedError UsageError",
     "facts": "FactRules",
     "manager": "ArchiveManager",
     "model": "ArchivalPriority ArchivalTrigger ArchiveEntry EntityKey Facts GameRecord Place Player Provenance Rejection",
