@@ -21,9 +21,11 @@ errors             what can go wrong: each class has a code, an exit code and a 
 model              the values that travel: game records, facts, catalog entries, places
 clock, units       the time; durations, sizes and instants, read and printed
 names              what games are restored under: safe whatever their ids hold
+encoding           plain Python values as JSON, exactly
 facts              a game's own facts (players, winner, times), taken from its JSON
 expression         conditions on games: read from their text, and tried on a game
 -- leaves          each knows one thing, and none knows another leaf
+forms, strategy    games in play, of whatever class, as bytes and back; what they are known by, and when they are over
 files              the durable writes to disk, and locks between processes
 settings           every setting with where it comes from; the only module that reads the environment
 policy             when a game goes to the archive, is compressed and expires: a policy for each type, and its decisions
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from gamearchive.errors import (
         ConfigurationError,
         DatabaseUnavailableError,
+        EncodingError,
         ExistsError,
         GameArchiveError,
         IntegrityError,
@@ -113,12 +116,14 @@ if TYPE_CHECKING:
     from gamearchive.readers import ByteStream, ReadContext, Reader, ReadOptions
     from gamearchive.settings import Settings, load_settings
     from gamearchive.stores.base import Store, StoredObject
+    from gamearchive.strategy import ArchivalStrategy, GameArchivalStrategy
 
 __all__ = [
     "DEFAULT_GAME_POLICY",
     "DEFAULT_ROOM_POLICY",
     "ArchivalPolicy",
     "ArchivalPriority",
+    "ArchivalStrategy",
     "ArchivalTrigger",
     "ArchiveEntry",
     "ArchiveManager",
@@ -127,11 +132,13 @@ __all__ = [
     "Clock",
     "ConfigurationError",
     "DatabaseUnavailableError",
+    "EncodingError",
     "EntityKey",
     "ExistsError",
     "FactRules",
     "Facts",
     "FileSystemArchiveBackend",
+    "GameArchivalStrategy",
     "GameArchiveError",
     "GameBytes",
     "GameRecord",
@@ -173,9 +180,9 @@ _MODULES = {
     "backends.packed": "FileSystemArchiveBackend",
     "catalog": "Page",
     "clock": "Clock ManualClock SystemClock",
-    "errors": "ConfigurationError DatabaseUnavailableError ExistsError GameArchiveError IntegrityError LeaseLostError "
-    "LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError UnavailableError "
-    "UnsupportedError UsageError",
+    "errors": "ConfigurationError DatabaseUnavailableError EncodingError ExistsError GameArchiveError IntegrityError "
+    "LeaseLostError LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError "
+    "UnavailableError UnsupportedError UsageError",
     "facts": "FactRules",
     "manager": "ArchiveManager",
     "model": "ArchivalPriority ArchivalTrigger ArchiveEntry EntityKey Facts GameRecord Place Player Provenance Rejection",
@@ -184,6 +191,7 @@ _MODULES = {
     "readers": "ByteStream ReadContext ReadOptions Reader",
     "settings": "Settings load_settings",
     "stores.base": "Store StoredObject",
+    "strategy": "ArchivalStrategy GameArchivalStrategy",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -58,6 +58,16 @@ class SourceError(GameArchiveError):
     default_hint = "Mend the source and run the same command again: what is archived already is skipped."
 
 
+class EncodingError(GameArchiveError):
+    """A game in play holds what cannot be written so that it comes back the same; trying again is in vain."""
+
+    code = "cannot-encode"
+    default_hint = (
+        "Say of which class games are, GameArchivalStrategy(game_type=...), leave that value out of the game, or write an "
+        "ArchivalStrategy of your own."
+    )
+
+
 class NoArchiveError(GameArchiveError):
     """There is no archive where one was looked for."""
 

@@ -6,7 +6,7 @@ place alone decides.
 
 What cannot be read is unknown (``None``), never an error: a game is archived for its bytes, not for its facts. Texts are made
 storable in any database (a NUL or half a surrogate pair becomes U+FFFD) and cut to 256 characters; the game's own id is
-given as it is, since changing it would name another game.
+given as it is, since changing it would name another game. Values that `encoding` tags are seen as what JSON can say of them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple, TypeVar
+from uuid import UUID
 
 import msgspec
 
+from gamearchive import encoding
 from gamearchive.errors import ConfigurationError, SourceError
 from gamearchive.model import MAX_PLAYERS, MAX_TEXT, Facts, Player
 from gamearchive.units import SECOND, to_instant
@@ -134,13 +136,15 @@ def extract(payload: bytes, rules: FactRules = USUAL) -> tuple[str | None, Facts
         return found
     try:
         fields = _FIELDS.decode(payload)
-        wanted = _wanted_names(rules)
+        wanted = None if encoding.PAIRS in fields else _wanted_names(rules)
         document = {name: _DECODE(raw) for name, raw in fields.items() if wanted is None or name in wanted}
     except msgspec.DecodeError:
         document = _parse_leniently(text)
     except RecursionError:
         raise SourceError("the record is nested too deeply to be read") from None
-    return facts_of(document, rules)
+    if encoding.TAGGED in payload:
+        document = encoding.simplify(document)
+    return facts_of(document if isinstance(document, dict) else {}, rules)
 
 
 class _PlainPlayer(msgspec.Struct, gc=False):
@@ -425,8 +429,8 @@ def _game_id(value: object) -> str | None:
 
 
 def _text_or_number(value: object) -> str | None:
-    if isinstance(value, str):
-        return clean_text(value)
+    if isinstance(value, str | UUID):
+        return clean_text(str(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if value.bit_length() <= 800 else None  # within MAX_TEXT digits
     return None

@@ -34,6 +34,7 @@ OPAQUE = "application/octet-stream"
 _TYPE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_SCHEMA = re.compile(r";\s*schema=([0-9]{1,9})\s*(?:;|$)", re.IGNORECASE)
 _MAX_INSTANT = 1 << 60
 _PACK_KEY = r"[a-z0-9][a-z0-9_-]{0,63}/\d{4}/\d\d/\d\d/[0-9a-f]{32}\.zst"
 _LOCATION = re.compile(
@@ -226,9 +227,26 @@ def checksum(payload: bytes) -> bytes:
     return blake2b(payload, digest_size=CHECKSUM_BYTES).digest()
 
 
+def media_type(content_type: str) -> str:
+    """A content type without its parameters: what tells one format from another."""
+    return content_type.partition(";")[0].rstrip().lower()
+
+
+def schema_version(content_type: str) -> int:
+    """The version of a game's own form, as ``application/json; schema=3`` says it; 1 where nothing is said."""
+    match = _SCHEMA.search(content_type)
+    return 1 if match is None else int(match[1])
+
+
+def versioned(content_type: str, version: int) -> str:
+    """A content type that says which version of a game's own form its bytes have; version 1 goes without saying."""
+    return content_type if version == 1 else f"{content_type}; schema={version}"
+
+
 def is_text(content_type: str) -> bool:
     """Whether records of this content type are text, which packs keep one after another with a newline between."""
-    return content_type in (JSON, PGN) or content_type.startswith("text/")
+    kind = media_type(content_type)
+    return kind in (JSON, PGN) or kind.startswith("text/")
 
 
 def id_problem(entity_id: str) -> str | None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import deque
+from datetime import date, datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gamearchive import encoding
 from gamearchive.errors import ConfigurationError, SourceError
 from gamearchive.facts import USUAL, FactRules, extract, facts_of, parse_time
 from gamearchive.model import Facts, Player
@@ -47,6 +52,28 @@ def test_a_board_game_with_the_usual_names() -> None:
             completed_at=parse_instant("2025-03-23T20:35:36.546993Z"),
         ),
     )
+
+
+@pytest.mark.parametrize("top", [{}, {7: "a name that is no text"}])
+def test_a_game_in_play_has_types_of_python(top: dict[object, object]) -> None:
+    """Each of which `encoding` writes in its own way."""
+    ann, bo = UUID(int=1), UUID(int=2)
+    began = datetime(2025, 10, 26, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1)
+    game = {"id": UUID(int=9), "players": ({"id": ann, "name": "Ann"}, {"id": bo}), "winner": bo, "created_at": began, **top}
+    game["ended"] = date(2025, 10, 27)
+    assert extract(encoding.encode(game)) == (
+        str(UUID(int=9)),
+        Facts(
+            players=(Player(str(ann), "Ann"), Player(str(bo))),
+            winner=Player(str(bo)),
+            created_at=parse_instant("2025-10-26T01:30:00Z"),
+            completed_at=parse_instant("2025-10-27T00:00:00Z"),
+        ),
+    )
+    seats = {"players": {0: {"name": "Ann"}, 1: {"name": "Bo"}}, "winner": 1}
+    assert extract(encoding.encode(seats))[1] == Facts((Player(name="Ann"), Player(name="Bo")), Player(name="Bo"))
+    rules = FactRules(players="/table/seats/*", id="/table/7")
+    assert extract(encoding.encode({"table": {"seats": deque(["Ann"]), 7: "g"}}), rules) == ("g", Facts((Player(name="Ann"),)))
 
 
 def test_lichess() -> None:

@@ -25,9 +25,12 @@ FLOORS = """
     clock:
     units:       errors
     names:
-    facts:       errors model units
+    encoding:    errors
+    facts:       errors model units encoding
     expression:  errors model units facts
 
+    forms:       errors encoding
+    strategy:    errors model encoding facts forms
     files:       errors
     settings:    errors model units
     policy:      errors model units expression

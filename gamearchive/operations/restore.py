@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 from gamearchive import files
 from gamearchive.archive import Archive
 from gamearchive.errors import ExistsError, GameArchiveError, IntegrityError, UsageError
-from gamearchive.model import JSON, PGN, ArchiveEntry
+from gamearchive.model import JSON, PGN, ArchiveEntry, media_type
 from gamearchive.names import safe_name, safe_path
 
 _SUFFIXES = {JSON: ".json", PGN: ".pgn"}
@@ -56,7 +56,7 @@ def restore_each(archive: Archive, entries: Iterable[ArchiveEntry], write: Calla
             yield Restored(entry, error=error)
             continue
         write(data if ended else b"\n" + data)
-        ended = entry.content_type not in _SUFFIXES or data.endswith(b"\n")
+        ended = media_type(entry.content_type) not in _SUFFIXES or data.endswith(b"\n")
         yield Restored(entry)
 
 
@@ -179,7 +179,7 @@ def restore_to_file(archive: Archive, entries: Iterable[ArchiveEntry], path: Pat
         )
     with _combined(path, force=force) as stream:
         for entry in _chain(first, second, chosen):
-            if entry.content_type != kind:
+            if media_type(entry.content_type) != kind:
                 raise UsageError(
                     f"Game {entry.entity_id!r} is {entry.content_type}, and cannot go into {path.name}.",
                     hint="Restore it into a folder: --output games/.",
@@ -232,5 +232,5 @@ def _joined(data: bytes, kind: str, *, folded: bool) -> bytes:
 
 
 def _suffix(entry: ArchiveEntry) -> str:
-    suffix = _SUFFIXES.get(entry.content_type, "")
+    suffix = _SUFFIXES.get(media_type(entry.content_type), "")
     return "" if entry.entity_id.endswith(suffix) else suffix

@@ -62,6 +62,20 @@ def test_several_text_games_are_told_apart_by_line_ends(archive: Archive) -> Non
     assert to_stream(archive)[0] == b'{"a":1}\n' + PRETTY + b'{"c":1}'
 
 
+def test_a_game_with_a_schema_version_is_the_json_that_it_is(archive: Archive, tmp_path: Path) -> None:
+    third = "application/json; schema=3"
+    archive.add([plain("a", b'{"a":1}'), plain("b", PRETTY, content_type=third), plain("c", b'{"c":1}', content_type=third)])
+    assert to_stream(archive)[0] == b'{"a":1}\n' + PRETTY + b'{"c":1}'
+    list(restore_to_file(archive, listed(archive), tmp_path / "all.ndjson", force=False))
+    assert [list(json.loads(line)) for line in (tmp_path / "all.ndjson").read_bytes().splitlines()] == [
+        ["a"],
+        ["id", "text", "list"],
+        ["c"],
+    ]
+    list(restore_to_folder(archive, listed(archive), tmp_path / "each", force=False))
+    assert tree(tmp_path / "each") == ["a.json", "b.json", "c.json"]
+
+
 def test_binary_games_are_written_as_they_are(archive: Archive) -> None:
     archive.add([plain("a", b"\x00\x01", content_type=OPAQUE), plain("b", b"\x02\n\x03", content_type=OPAQUE)])
     assert to_stream(archive)[0] == b"\x00\x01\x02\n\x03"
