@@ -34,6 +34,7 @@ database           tables and engine: connections, transactions and locks, on SQ
 query              what to look for, and the statement it becomes
 accession          how entries come into the catalog, all of a batch in one transaction
 catalog            what is archived, where it lies, and how sure that is
+journal            snapshots of games in play, each of the server that plays it
 backends           the bytes of games: packs in a store, or a stranger's class with two methods
 archive            catalog and bytes in step: the one way in, and the way out
 -- operations      one verb each, over the whole archive, and none imports another: ingest, restore, verify, rebuild
@@ -44,8 +45,8 @@ cli                the command line: it parses, calls one method, and shows the 
 =================  =========================================================================================================
 
 Some things are one module's alone: SQLAlchemy is known to the database and what is built on it alone (``query``, ``accession``,
-``catalog``), Typer to ``cli``, Rich and the standard streams to ``cli.output``, the environment to ``settings``, writing files
-to ``files``, the time to ``clock``. Every parameter of an SQL statement is bound, and nothing is ever unpickled.
+``catalog``, ``journal``), Typer to ``cli``, Rich and the standard streams to ``cli.output``, the environment to ``settings``,
+writing files to ``files``, the time to ``clock``. Every parameter of an SQL statement is bound, and nothing is ever unpickled.
 
 How a game travels
 ------------------
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
         ExistsError,
         GameArchiveError,
         IntegrityError,
+        LeaseLostError,
         LockedError,
         NoArchiveError,
         NotFoundError,
@@ -134,6 +136,7 @@ __all__ = [
     "GameRecord",
     "IArchivalBackend",
     "IntegrityError",
+    "LeaseLostError",
     "LockedError",
     "ManualClock",
     "NoArchiveError",
@@ -169,8 +172,8 @@ _MODULES = {
     "backends.packed": "FileSystemArchiveBackend",
     "catalog": "Page",
     "clock": "Clock ManualClock SystemClock",
-    "errors": "ConfigurationError DatabaseUnavailableError ExistsError GameArchiveError IntegrityError LockedError "
-    "NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError UnavailableError "
+    "errors": "ConfigurationError DatabaseUnavailableError ExistsError GameArchiveError IntegrityError LeaseLostError "
+    "LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError UnavailableError "
     "UnsupportedError UsageError",
     "facts": "FactRules",
     "manager": "ArchiveManager",

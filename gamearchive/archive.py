@@ -17,7 +17,7 @@ from enum import Enum
 
 from gamearchive.accession import Known, Latest, OvertakenError, PackRow
 from gamearchive.backends.base import Deposit, HeldPack, Holdings
-from gamearchive.catalog import Catalog, DictionaryRow
+from gamearchive.catalog import Catalog, DictionaryRow, Settle
 from gamearchive.clock import Clock
 from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import (
@@ -52,11 +52,16 @@ class OnConflict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """On whose behalf games are archived; what `Provenance` says, but for when."""
+    """On whose behalf games are archived; what `Provenance` says, but for when.
+
+    Records of a game that is ``live`` come in the order of its states: only bytes of its latest revision are there already.
+    Those of a source may come again in any order: there bytes of any revision are.
+    """
 
     trigger: ArchivalTrigger = ArchivalTrigger.MANUAL
     priority: ArchivalPriority = ArchivalPriority.NORMAL
     policy: str | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,11 @@ class Archive:
         self._tried: dict[str, int] = {}
 
     def add(
-        self, records: Sequence[GameRecord], sender: Sender = Sender(), on_conflict: OnConflict = OnConflict.REPLACE
+        self,
+        records: Sequence[GameRecord],
+        sender: Sender = Sender(),
+        on_conflict: OnConflict = OnConflict.REPLACE,
+        settle: Settle | None = None,
     ) -> Added:
         """Archive records: when this returns, they are durable, read back, and in the catalog.
 
@@ -109,13 +118,14 @@ class Archive:
             records: of any types, in any order; of two with one id the later is the later revision.
             sender: on whose behalf.
             on_conflict: what to do about ids that are archived with other bytes.
+            settle: what to do once they are all in the catalog, those that are there already too, in the same transaction.
 
         Raises:
             StorageUnavailableError: if the bytes cannot be written; DatabaseUnavailableError: if the catalog cannot.
             OvertakenError: if other processes archive the same games without end.
         """
         plan = self.plan(records, sender, on_conflict)
-        return self.commit(plan, self.put(plan))
+        return self.commit(plan, self.put(plan), settle)
 
     def plan(self, records: Sequence[GameRecord], sender: Sender, on_conflict: OnConflict) -> Plan:
         """Number the records that are to be archived; nothing is written."""
@@ -134,7 +144,8 @@ class Archive:
             if on_conflict is OnConflict.KEEP_BOTH and there and not there.has(digest):
                 key = _kept_apart(key, digest)  # noqa: PLW2901
                 there = latest.get(key)
-            if there and (there.has(digest) or on_conflict is OnConflict.SKIP):
+            same = there is not None and (there.checksum == digest if sender.live else there.has(digest))
+            if same or (there and on_conflict is OnConflict.SKIP):
                 plan.skipped.append(key)
                 continue
             sent = provenances.get(record.tags)
@@ -161,13 +172,16 @@ class Archive:
             [pack for deposit in deposits for pack in deposit.packs],
         )
 
-    def commit(self, plan: Plan, deposit: Deposit) -> Added:
-        """Name what was put in the catalog. Where another process was faster, the plan is made anew, and carried out."""
+    def commit(self, plan: Plan, deposit: Deposit, settle: Settle | None = None) -> Added:
+        """Name what was put in the catalog, and ``settle``: see `add`.
+
+        Where another process was faster, the plan is made anew, and carried out.
+        """
         attempts = 0
         while plan.entries:
             rows = [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id) for pack in deposit.packs]
             try:
-                self.catalog.add(deposit.entries, rows, plan.known)
+                self.catalog.add(deposit.entries, rows, plan.known, settle)
             except OvertakenError:
                 self._withdraw(deposit.packs)
                 attempts += 1
@@ -177,6 +191,8 @@ class Archive:
                 deposit = self.put(plan)
             else:
                 return Added(deposit.entries, plan.skipped, sum(row.stored_bytes for row in rows))
+        if settle is not None:
+            self.catalog.add((), (), settle=settle)
         return Added((), plan.skipped)
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry:

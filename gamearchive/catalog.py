@@ -10,7 +10,7 @@ listing reads entries and little else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal_column, select
@@ -34,6 +34,9 @@ from gamearchive.query import ArchiveQuery, Resolved, SortField, encode_cursor, 
 
 CHUNK = 1_000
 """So many rows are read or looked up at a time."""
+
+Settle = Callable[[Connection], None]
+"""What is done in the transaction that names games in the catalog: done if they are archived then, and only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +110,29 @@ class Catalog:
         except NoArchiveError:
             return Known({}, 0, UNKNOWN_TIME)
 
-    def add(self, added: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow], known: Known | None = None) -> None:
+    def add(
+        self,
+        added: Sequence[ArchiveEntry],
+        pack_rows: Sequence[PackRow],
+        known: Known | None = None,
+        settle: Settle | None = None,
+    ) -> None:
         """Take entries whose packs lie on the backend, in one transaction.
 
         Args:
             added: the entries, each numbered one above the latest revision there is.
             pack_rows: the packs that their places name.
             known: what `known` told of these games; not to be looked up again if nothing came since.
+            settle: what else is to be done in the same transaction.
 
         Raises:
             OvertakenError: if a game's latest revision is another by now; nothing is added.
         """
         with self.database.write() as connection:
-            Accession(self.database, connection, self._names).take(added, pack_rows, known)
+            if added:
+                Accession(self.database, connection, self._names).take(added, pack_rows, known)
+            if settle is not None:
+                settle(connection)
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry | None:
         """One game's latest revision, or the one asked for; None if it is not archived.

@@ -74,6 +74,14 @@ class LockedError(GameArchiveError):
     default_hint = "Wait for the other process to end, then run the same command again."
 
 
+class LeaseLostError(GameArchiveError):
+    """Another process has taken this server for dead, and its games over; what it has in memory may not be written any more."""
+
+    code = "lease-lost"
+    exit_code = 11
+    default_hint = "Start the server anew: it goes on with the games that are its own then."
+
+
 class NotFoundError(GameArchiveError):
     """No game of that id is archived, or nothing lies at that location."""
 

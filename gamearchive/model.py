@@ -140,6 +140,15 @@ class Provenance(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     tags: Tags = ()
 
 
+class Handover(msgspec.Struct, frozen=True, gc=False):
+    """How a game in play went over to the archive's care: what `Provenance` will say of it, and when that was."""
+
+    trigger: ArchivalTrigger
+    priority: ArchivalPriority
+    policy: str | None
+    at: int
+
+
 class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a game's bytes lie: a frame of a pack, and a range of what the frame decompresses to.
 

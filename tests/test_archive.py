@@ -13,6 +13,7 @@ from gamearchive.accession import OvertakenError
 from gamearchive.archive import Archive, OnConflict, Sender
 from gamearchive.backends.base import Deposit
 from gamearchive.backends.packed import PackHoldings
+from gamearchive.catalog import Catalog
 from gamearchive.errors import IntegrityError, NotFoundError, StorageUnavailableError, UsageError
 from gamearchive.model import (
     JSON,
@@ -21,11 +22,13 @@ from gamearchive.model import (
     ArchivalPriority,
     ArchivalTrigger,
     ArchiveEntry,
+    EntityKey,
     Facts,
     GameRecord,
     Player,
     checksum,
 )
+from gamearchive.operations.rebuild import rebuild
 from gamearchive.packs.dictionary import Dictionary, dictionary_keys
 from gamearchive.query import ArchiveQuery
 from gamearchive.testing import Fault, FaultyStore
@@ -519,3 +522,19 @@ def test_ids_that_only_look_like_uuids_stay_as_they_are(archive: Archive) -> Non
     assert len(archive.add(records).entries) == 3
     assert archive.add(records).entries == ()
     assert [archive.read(archive.get(entity_id)).decode() for entity_id in odd] == odd
+
+
+def test_of_a_live_game_the_last_state_wins_though_it_was_there_before(home: Home) -> None:
+    archive, live = home.open(), Sender(live=True)
+    states = [plain("a", payload) for payload in (b"A", b"B", b"A")]
+    for state in states:
+        assert len(archive.add([state], live).entries) == 1
+        assert archive.add([state], live).skipped == [EntityKey("game", "a")]
+    assert (archive.get("a").revision, archive.read(archive.get("a"))) == (3, b"A")
+    assert archive.add([states[1]]).skipped == [EntityKey("game", "a")]  # of a source it is there already
+    assert [entry.revision for entry in archive.add([states[1], *states], live).entries] == [4, 5, 6, 7]
+    assert archive.read(archive.get("a")) == b"A"
+    before = listed(archive)
+    with home.database.anew() as fresh:
+        assert [step.error for step in rebuild(Archive(Catalog(fresh), archive.holdings, home.clock))].count(None) == 4
+    assert listed(home.open()) == before

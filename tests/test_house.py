@@ -38,6 +38,7 @@ FLOORS = """
     query:       errors model units database
     accession:   errors model database query
     catalog:     errors model database query accession
+    journal:     errors model database
     backends:    errors model units clock packs stores
 
     archive:     errors model clock packs query accession catalog backends
@@ -60,7 +61,7 @@ FLOORS = """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""
 
 ONLY_IN = {
-    "sqlalchemy": "database query accession catalog",
+    "sqlalchemy": "database query accession catalog journal",
     "alembic": "database",
     "sqlite3": "database",
     "psycopg": "",
@@ -79,6 +80,7 @@ ONLY_IN = {
 
 BUILT_SQL = [
     ("database.engine", "self._inserts[table.name]"),  # what SQLAlchemy compiles of a table
+    ("database.engine", "self._upserts[table.name]"),
     ("database.engine", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),  # "_shared" or nothing
     ("database.engine", "f'SELECT pg_advisory_unlock{suffix}(:lock)'"),
     ("database.engine", "f'PRAGMA {name}'"),  # two names that stand before it

@@ -7,6 +7,7 @@
   reads and then writes fails at once, whatever the time-out, when another has written between; PostgreSQL takes an advisory
   lock. It is durable when it returns (``synchronous=FULL`` on SQLite).
 - `Database.hold` is a lock over more than one transaction, shared or exclusive, which the system lets go when its holder dies.
+- `Database.stay` is another of that kind: while it is held, the database is not made anew (`Database.anew`).
 
 Errors of the engine become errors of the project, and say what to do.
 """
@@ -16,11 +17,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
     Table,
@@ -36,8 +39,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 
-from gamearchive.database import players, sqlite
-from gamearchive.database.schema import REVISION, metadata, versions
+from gamearchive.database import players, servers, sqlite
+from gamearchive.database.schema import JOURNAL, REVISION, metadata, versions
 from gamearchive.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -50,7 +53,10 @@ from gamearchive.errors import (
 BUSY_SECONDS = 60.0
 """How long a statement waits for another process's transaction, unless told otherwise."""
 
-_WRITERS, _HOLD = 0x67616D65_00000001, 0x67616D65_00000002  # PostgreSQL's advisory locks: "game" and a number
+_COPIED = 200
+_WRITERS, _HOLD, _STAY = (
+    0x67616D65_00000000 + number for number in (1, 2, 3)
+)  # PostgreSQL's advisory locks: "game" and a number
 _HOW_TO_NAME = "Write sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name."
 _SECRETS = ("password", "sslpassword")  # in the query of a URL of PostgreSQL
 
@@ -92,6 +98,7 @@ class Database:
         else:
             raise ConfigurationError(f"The database {self.name} is neither SQLite in a file nor PostgreSQL.", hint=_HOW_TO_NAME)
         self._inserts: dict[str, str] = {}
+        self._upserts: dict[str, str] = {}
         self._checked = False
 
     @property
@@ -227,40 +234,66 @@ class Database:
 
     @contextmanager
     def anew(self) -> Iterator[Database]:
-        """An empty database that takes this one's place when the block ends well.
+        """A database with an empty catalog that takes this one's place when the block ends well. The journal stays.
 
-        On SQLite it is another file until then. On PostgreSQL its tables are emptied first, in one transaction.
+        On SQLite it is another file until then. On PostgreSQL the tables of the catalog are emptied first, in one transaction.
+
+        Raises:
+            LockedError: if a server lives that plays games here: it goes by what it remembers of this database.
+            IntegrityError: if this is a database, but its journal cannot be read.
         """
-        if self.path is None:
-            with self._transaction("IMMEDIATE") as connection:
-                if self._revision(connection) is not None:
-                    metadata.drop_all(connection)
-            self._checked = False
-            self.create()
-            yield self
-            return
-        from gamearchive import files
+        with self._lock(_STAY, "place.lock", shared=False):
+            there = self._fence()
+            if self.path is None:
+                with self._transaction("IMMEDIATE") as connection:
+                    metadata.drop_all(
+                        connection, [table for table in metadata.sorted_tables if table not in (versions, *JOURNAL)]
+                    )
+                    metadata.create_all(connection)
+                    players.create(connection)
+                yield self
+                return
+            from gamearchive import files
 
-        path = self.path.with_name(self.path.name + ".anew")
-        for stale in sqlite.database_files(path):
-            files.remove(stale)
-        fresh = Database(self.url.set(database=str(path)).render_as_string(hide_password=False))
-        fresh.create()
-        try:
-            yield fresh
-            with fresh.engine.connect() as connection:
+            path = self.path.with_name(self.path.name + ".anew")
+            for stale in sqlite.database_files(path):
+                files.remove(stale)
+            fresh = Database(self.url.set(database=str(path)).render_as_string(hide_password=False))
+            fresh.create()
+            try:
+                if there:
+                    self._copy_journal(fresh)
+                yield fresh
+                with fresh.engine.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                fresh.close()
+            # The journal of the old file must go before the new file takes its name, or it would be played into that one. What
+            # is in it goes into the old file before, in case of a kill between the two; a damaged one does not matter any more.
+            with suppress(exc.DBAPIError), self.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            fresh.close()
-        # The journal of the old file must go before the new file takes its name, or it would be played into that one. What is
-        # in it goes into the old file before, in case of a kill between the two; a damaged one does not matter any more.
-        with suppress(exc.DBAPIError), self.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        self.close()
-        for stale in sqlite.database_files(self.path)[1:]:
-            files.remove(stale)
-        files.replace(path, self.path)
-        self._checked = False
+            self.close()
+            for stale in sqlite.database_files(self.path)[1:]:
+                files.remove(stale)
+            files.replace(path, self.path)
+            self._checked = False
+
+    def _fence(self) -> bool:
+        """Make sure that no server lives, and that none comes to life again; False where there is no database any more."""
+        try:
+            self.create()  # or upgrade it
+        except IntegrityError:
+            return False
+        with self.write() as connection:
+            servers.fence(connection)
+        return True
+
+    def _copy_journal(self, fresh: Database) -> None:
+        with self.read() as old, fresh.write() as new:
+            for table in JOURNAL:
+                rows = old.execution_options(yield_per=_COPIED).execute(select(table))
+                for part in rows.partitions():
+                    fresh.insert(new, table, [tuple(row) for row in part])
 
     def among(self, column: ColumnElement[int], numbers: Collection[int]) -> ColumnElement[bool]:
         """The condition that a column is one of many numbers, bound as one parameter: a thousand take as many microseconds
@@ -278,6 +311,21 @@ class Database:
             self._inserts[table.name] = str(insert(table).compile(dialect=self.engine.dialect))
         connection.exec_driver_sql(self._inserts[table.name], list(rows))
 
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], owner: Column[int]) -> int:
+        """Insert rows, or write over those with the same primary key and the same ``owner``, at the driver's own speed.
+
+        Returns:
+            How many were written; the others belong to another owner.
+        """
+        if table.name not in self._upserts:
+            added = import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert(table)
+            rest = {column.name: column for column in added.excluded if not table.c[column.name].primary_key}
+            added = added.on_conflict_do_update(
+                index_elements=list(table.primary_key), set_=rest, where=owner == added.excluded[owner.name]
+            )
+            self._upserts[table.name] = str(added.compile(dialect=self.engine.dialect))
+        return connection.exec_driver_sql(self._upserts[table.name], list(rows)).rowcount
+
     @contextmanager
     def hold(self, *, shared: bool, wait: float = 0.0) -> Iterator[None]:
         """Hold the archive: shared by all who add to it, exclusive for one who takes stray packs away.
@@ -289,24 +337,40 @@ class Database:
         Raises:
             LockedError: if another process has it and keeps it that long.
         """
+        with self._lock(_HOLD, "lock", shared=shared, wait=wait):
+            yield
+
+    @contextmanager
+    def stay(self, wait: float = 0.0) -> Iterator[None]:
+        """Keep the database from being made anew, once it is not, for which this waits some seconds.
+
+        Raises:
+            LockedError: if it is still being made anew then.
+        """
+        with self._lock(_STAY, "place.lock", shared=True, wait=wait):
+            yield
+
+    @contextmanager
+    def _lock(self, number: int, ending: str, *, shared: bool, wait: float = 0.0) -> Iterator[None]:
+        """One of the locks over more than one transaction: by its number on PostgreSQL, by its file beside SQLite's."""
         if self.path is not None:
             from gamearchive.files import FileLock
 
-            with FileLock(self.path.with_name(self.path.name + ".lock"), shared=shared, timeout=wait):
+            with FileLock(self.path.with_name(f"{self.path.name}.{ending}"), shared=shared, timeout=wait):
                 self.engine.dispose()  # who held the archive until now may have put another file in the place of an open one
                 yield
             return
         suffix = "_shared" if shared else ""
         deadline = time.monotonic() + wait
         with self._translated(), self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            while not connection.execute(text(f"SELECT pg_try_advisory_lock{suffix}(:lock)"), {"lock": _HOLD}).scalar():
+            while not connection.execute(text(f"SELECT pg_try_advisory_lock{suffix}(:lock)"), {"lock": number}).scalar():
                 if time.monotonic() >= deadline:
                     raise LockedError(f"The archive in {self.name} is held by another process.")
                 time.sleep(0.1)
             try:
                 yield
             finally:
-                connection.execute(text(f"SELECT pg_advisory_unlock{suffix}(:lock)"), {"lock": _HOLD})
+                connection.execute(text(f"SELECT pg_advisory_unlock{suffix}(:lock)"), {"lock": number})
 
     def size(self, connection: Connection) -> int:
         """What the database takes, in bytes."""

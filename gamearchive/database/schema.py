@@ -1,7 +1,7 @@
-"""The tables of the catalog.
+"""The tables of the catalog, and of the journal.
 
-Built to stay small, for there is a row of `entries` for every archived game, and years of games: on SQLite about 150 bytes a
-game with four players, all indexes included. What makes it so:
+The catalog is built to stay small, for there is a row of `entries` for every archived game, and years of games: on SQLite about
+150 bytes a game with four players, all indexes included. What makes it so:
 
 - What games archived together share is kept once, in their *batch*: entity type, content type, status, when, why, by which
   policy, with which tags. A batch's games have consecutive ids, ``first_id`` to ``last_id``, so that a listing by any of
@@ -19,6 +19,9 @@ game with four players, all indexes included. What makes it so:
   order is settled within a second.
 
 Rows that belong together are written in one transaction by `Catalog` alone, which is what keeps the references true.
+
+The journal has games in play: few of them, each written over again and again. Its tables, `servers` and `snapshots`, refer to
+none of the catalog's, so that they outlive a catalog that is made anew.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from hashlib import blake2b
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    CheckConstraint,
     Column,
     ColumnElement,
     Index,
@@ -48,7 +52,7 @@ from sqlalchemy import (
 
 from gamearchive.model import encode_id
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that makes these tables; a test holds the two together."""
 
 UNKNOWN_TIME = -(1 << 62)
@@ -188,6 +192,50 @@ damages = Table(
     Column("entry_id", _id, primary_key=True, autoincrement=False),
     Column("reason", Text, nullable=False),
 )
+
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("token", BigInteger, nullable=False),  # another one at every opening and claim
+    Column("host", Text, nullable=False),
+    Column("boot", Text, nullable=False),  # of the host: what its processes' numbers count from
+    Column("pid", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),  # by the database's own clock
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    # The payload stands last: what is before it is read without the pages that it runs over.
+    Column("entity_key", LargeBinary, primary_key=True),
+    Column("entity_type", Text, primary_key=True),
+    Column("server_id", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("saved_at", BigInteger, nullable=False),
+    Column("trigger", Text),
+    Column("priority", SmallInteger),
+    Column("policy", Text),
+    Column("handed_over_at", BigInteger),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("checksum", LargeBinary, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("facts", LargeBinary, nullable=False),  # msgpack
+    Column("tags", LargeBinary),  # msgpack; null: none
+    Column("payload", LargeBinary, nullable=False),
+    CheckConstraint("state BETWEEN 0 AND 2", name="ck_snapshots_state"),
+    CheckConstraint(
+        'CASE WHEN state = 0 THEN handed_over_at IS NULL AND "trigger" IS NULL AND priority IS NULL AND policy IS NULL'
+        ' AND attempts = 0 ELSE handed_over_at IS NOT NULL AND "trigger" IS NOT NULL AND priority IS NOT NULL END',
+        name="ck_snapshots_handover",
+    ),
+)
+
+JOURNAL = (servers, snapshots)
+"""The tables of the journal: what is in them is in no pack."""
 
 
 def second_of(column: Column[int | None]) -> ColumnElement[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from archiving import games
+from journaling import journal, recovered, snapshot
 from running import Ended, Run
 
 DATA = Path(__file__).parents[1] / "data"
@@ -146,3 +147,18 @@ def test_packs_without_a_catalog_are_not_left_to_an_empty_one(gamearchive: Run) 
     assert gamearchive("query", "--ids", "--home", "lost").out == "two\none\n"
     other = f"sqlite:///{Path('other.db').resolve()}"
     assert gamearchive("archive", "two.ndjson", "--home", "lost", "--database", other).code == 18
+
+
+def test_while_a_server_plays_games_nothing_is_made_anew_but_all_can_be_checked(gamearchive: Run) -> None:
+    url = f"sqlite:///{Path('home/gamearchive.db').resolve()}"
+    with journal(url) as kept:
+        ended = gamearchive("rebuild", "--yes")
+        assert (ended.code, ended.out) == (11, "")
+        assert "The server 'server' lives" in ended.err
+        assert gamearchive("rebuild", "--dry-run").code == 0
+        for arguments in (("--full",), ("--repair",)):
+            assert gamearchive("verify", *arguments).code == 0
+        kept.flush([snapshot("a")])
+    assert gamearchive("rebuild", "--yes").code == 0
+    with journal(url) as kept:
+        assert recovered(kept) == {"a": snapshot("a")}

@@ -11,7 +11,10 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from catalog_samples import add, entry
+from journaling import journal, recovered, snapshot
 from sqlalchemy import text
 
 from gamearchive.catalog import Catalog
@@ -19,6 +22,7 @@ from gamearchive.database import engine, migrations
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import REVISION, versions
 from gamearchive.errors import SchemaError
+from gamearchive.query import ArchiveQuery
 
 
 def structure(database: Database) -> dict[str, str]:
@@ -57,6 +61,31 @@ def test_the_steps_come_to_what_is_made_at_once(empty: Database, request: pytest
     assert step_by_step == at_once
     assert len(at_once) > 20
     assert any("entry_players" in name or "ix_entries_players" in name for name in at_once)
+
+
+def test_an_archive_of_the_first_release_is_upgraded_with_its_games(
+    empty: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    config = Config()
+    config.set_main_option("script_location", str(migrations.STEPS))
+    with empty.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(engine, "REVISION", "0001")
+        older = Database(database_url)
+        add(Catalog(older), entry("a"), entry("b"))
+        older.close()
+    with pytest.raises(SchemaError, match="is of version 0001, and this program reads version"):
+        empty.check()
+    assert "table snapshots" not in structure(empty)
+    with journal(database_url) as kept:
+        kept.flush([snapshot("c")])
+        assert list(recovered(kept)) == ["c"]
+    assert [found.entity_id for found in Catalog(empty).find(ArchiveQuery(ascending=True)).entries] == ["a", "b"]
+    upgraded = structure(empty)
+    with empty.anew() as fresh:
+        assert structure(fresh) == upgraded
 
 
 @pytest.fixture
