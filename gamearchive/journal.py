@@ -28,8 +28,8 @@ from gamearchive.database import servers
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import servers as servers_table
 from gamearchive.database.schema import snapshots
-from gamearchive.database.servers import Lease, Server
-from gamearchive.errors import GameArchiveError, LeaseLostError, LockedError
+from gamearchive.database.servers import Lease, LivingError, Server
+from gamearchive.errors import GameArchiveError, LeaseLostError
 from gamearchive.model import (
     ArchivalPriority,
     ArchivalTrigger,
@@ -147,7 +147,7 @@ class Journal:
         with self.database.stay(wait):
             self.database.create()
             for _ in range(round(wait / _POLL_SECONDS)):
-                with suppress(LockedError):
+                with suppress(LivingError):
                     self._take()
                     return
                 time.sleep(_POLL_SECONDS)
