@@ -28,8 +28,8 @@ from gamearchive.database import servers
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import servers as servers_table
 from gamearchive.database.schema import snapshots
-from gamearchive.database.servers import Lease, Server
-from gamearchive.errors import GameArchiveError, LeaseLostError, LockedError
+from gamearchive.database.servers import Lease, LivingError, Server
+from gamearchive.errors import ConfigurationError, GameArchiveError, LeaseLostError
 from gamearchive.model import (
     ArchivalPriority,
     ArchivalTrigger,
@@ -40,6 +40,7 @@ from gamearchive.model import (
     Tags,
     decode_id,
     encode_id,
+    id_problem,
 )
 
 LEASE_SECONDS = 10.0
@@ -126,9 +127,14 @@ class Journal:
         server: the server's name: its own, and always the same.
         lease_seconds: how long after its last write another may take this server for dead. A server that has nothing to
             write calls `renew` some times within.
+
+    Raises:
+        ConfigurationError: if the name is none that a database can hold.
     """
 
     def __init__(self, database: Database, server: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        if problem := id_problem(server):
+            raise ConfigurationError(f"A server cannot be named {server!r}: {problem}.", hint="Give it a short, plain name.")
         self.database = database
         self.server = server
         self._seconds = lease_seconds
@@ -147,7 +153,7 @@ class Journal:
         with self.database.stay(wait):
             self.database.create()
             for _ in range(round(wait / _POLL_SECONDS)):
-                with suppress(LockedError):
+                with suppress(LivingError):
                     self._take()
                     return
                 time.sleep(_POLL_SECONDS)

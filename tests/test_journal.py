@@ -26,7 +26,7 @@ from gamearchive.archive import Sender
 from gamearchive.catalog import Catalog
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import servers, snapshots
-from gamearchive.errors import GameArchiveError, LeaseLostError, LockedError, NotFoundError
+from gamearchive.errors import ConfigurationError, GameArchiveError, LeaseLostError, LockedError, NotFoundError
 from gamearchive.journal import MAX_ERROR, Count, Failure, Journal, Snapshot, State, settle
 from gamearchive.model import JSON, OPAQUE, EntityKey, Facts, GameRecord, Player, checksum
 from gamearchive.query import ArchiveQuery
@@ -137,6 +137,12 @@ def test_a_living_servers_name_is_not_given_away(kept: Journal, database_url: st
         assert list(recovered(next_one)) == ["a"]
         with pytest.raises(GameArchiveError, match="not open"):
             kept.renew()
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800", "x" * 513])
+def test_a_name_that_no_database_takes_is_refused(sqlite_url: str, name: str):
+    with pytest.raises(ConfigurationError, match="A server cannot be named"):
+        Journal(Database(sqlite_url), name)
 
 
 def test_a_name_is_waited_for(kept: Journal, database_url: str):

@@ -35,6 +35,12 @@ _held: set[int] = set()
 """The tokens of the leases that this process holds."""
 
 
+class LivingError(LockedError):
+    """A server lives that would have to be dead."""
+
+    default_hint = "Stop it first. If it is dead already, its lease runs out in a moment."
+
+
 class Lease(NamedTuple):
     """What a server writes by: the number of its row, and the token that it must still have."""
 
@@ -59,7 +65,7 @@ def take(connection: Connection, name: str, seconds: float) -> Lease:
     """Take a name, new or a dead server's, with a lease of so many seconds.
 
     Raises:
-        LockedError: if a living server has it.
+        LivingError: if a living server has it.
     """
     found = _find(connection, name)
     if found is not None and _lives(connection, found):
@@ -110,7 +116,7 @@ def remove_dead(connection: Connection, name: str) -> int:
     """Strike a dead server from the list, so that it can write no more; the number that it had.
 
     Raises:
-        NotFoundError: if there is no such server; LockedError: if it lives.
+        NotFoundError: if there is no such server; LivingError: if it lives.
     """
     found = _find(connection, name)
     if found is None:
@@ -125,7 +131,7 @@ def fence(connection: Connection) -> None:
     """Keep every server that is dead from writing should it wake; its name and its games stay.
 
     Raises:
-        LockedError: if one lives.
+        LivingError: if one lives.
     """
     for row in connection.execute(select(servers)).all():
         if _lives(connection, row):
@@ -158,11 +164,8 @@ def _lives(connection: Connection, row: Row[tuple[object, ...]]) -> bool:
     return not (is_here and gone) and bool(row.lease_until > _now(connection))
 
 
-def _living(row: Row[tuple[object, ...]]) -> LockedError:
-    return LockedError(
-        f"The server {row.name!r} lives: it is process {row.pid} on {row.host}.",
-        hint="Stop it first. If it is dead already, its lease runs out in a moment.",
-    )
+def _living(row: Row[tuple[object, ...]]) -> LivingError:
+    return LivingError(f"The server {row.name!r} lives: it is process {row.pid} on {row.host}.")
 
 
 def _now(connection: Connection) -> int:
