@@ -182,6 +182,51 @@ def test_equality_of_a_classs_own_decides_nothing(note: object) -> None:
     assert exact(back.note) == exact(note)
 
 
+@dataclass
+class Card:
+    """Its equality is its own, and overlooks what it holds."""
+
+    marks: list[int]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Card)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Extra(TypedDict):
+    level: int
+
+
+@dataclass
+class Move:
+    at: datetime | None = None
+    extra: Extra | None = None
+    before: Move | None = None
+    note: Any = None
+
+
+@dataclass
+class Turns:
+    id: str
+    first: Move
+    rest: list[Move]
+    cards: list[Card] = field(default_factory=list)
+
+
+def test_what_equality_overlooks_comes_back_as_well() -> None:
+    folded = datetime(2025, 10, 26, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1)
+    game = Turns("t", Move(folded, {"level": 3}), [Move(note={1}, before=Move(folded))])
+    assert compared(round_trip(game)) == compared(game)
+    game.cards = [Card((1, 2))]  # type: ignore[arg-type]
+    with pytest.raises(EncodingError, match="/cards/0/marks"):
+        round_trip(game)
+    game.cards = []
+    game.first.extra = {"level": 3, "unknown": 4}  # type: ignore[typeddict-unknown-key]
+    with pytest.raises(EncodingError, match="/first/extra"):
+        round_trip(game)
+
+
 def test_an_equal_float_comes_back_for_an_integer_where_a_float_is_wanted() -> None:
     game = Table("t", [Player1("ann", 3)])
     assert exact(round_trip(game).players[0].score) == exact(3.0)
@@ -196,6 +241,7 @@ def test_a_built_in_type_comes_back_for_its_subclass_where_that_is_wanted() -> N
     ("game", "path"),
     [
         (Table("t", [Champion("ann", 1, "GM")]), "/players/0"),
+        (Table("t", [Player1("ann"), Champion("bo", 1)]), "/players/1"),
         (Table("t", [], note=Suit.CLUBS), "/note"),
         (Table("t", [], note=Rank.ACE), "/note"),
         (Table("t", [], note=Player1("ann")), "/note"),
