@@ -253,6 +253,7 @@ def _entries(index: Index, pack: str, sizes: Sequence[FrameSize], counts: Sequen
             place,
         )
 
+
 def _facts(index: Index, records: int) -> Iterator[Facts]:
     names = index.player_names
     ids = unpack_identifiers(index.player_ids, len(names))

@@ -191,8 +191,8 @@ def test_a_pack_that_is_gone_is_not_found(tmp_path: Path) -> None:
     holdings, games, _ = with_dictionary(tmp_path)
     deposit = holdings.put(entries_of_games(games), games, None)
     key = deposit.packs[0].key
-    assert holdings.remove_pack(key) is True
-    assert holdings.remove_pack(key) is False
+    assert holdings.remove(key) is True
+    assert holdings.remove(key) is False
     for call in (lambda: holdings.get(deposit.entries[0]), lambda: holdings.contents(key), lambda: list(holdings.records(key))):
         with pytest.raises(NotFoundError):
             call()
