@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from gamearchive.backends.base import Deposit, GameBytes, HeldPack, Holdings, IArchivalBackend, PackContents
 from gamearchive.clock import Clock, SystemClock
-from gamearchive.errors import IntegrityError, NotFoundError, UsageError
+from gamearchive.errors import IntegrityError, NotFoundError, StorageUnavailableError, UsageError
 from gamearchive.model import (
     OPAQUE,
     ArchiveEntry,
@@ -140,13 +140,23 @@ class PackHoldings(Holdings):
         return good[0]
 
     def dictionary_copies(self, entity_type: str, number: int) -> dict[str, Dictionary | None]:
-        """Each copy of a dictionary by its key; None for one that is missing or damaged."""
+        """Each copy of a dictionary by its key; None for one that is missing or damaged, or cannot be asked for.
+
+        Raises:
+            StorageUnavailableError: if none is good, and it was for that.
+        """
         found: dict[str, Dictionary | None] = {}
+        refused: StorageUnavailableError | None = None
         for key in dictionary_keys(entity_type, number):
+            found[key] = None
             try:
                 found[key] = Dictionary.from_bytes(key, self.store.get(key))
+            except StorageUnavailableError as error:
+                refused = error
             except (NotFoundError, IntegrityError, UsageError):
-                found[key] = None
+                pass
+        if refused is not None and not any(found.values()):
+            raise refused
         return found
 
     def owner(self) -> str | None:
