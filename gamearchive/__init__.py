@@ -39,7 +39,9 @@ accession          how entries come into the catalog, all of a batch in one tran
 catalog            what is archived, where it lies, and how sure that is
 journal            snapshots of games in play, each of the server that plays it
 backends           the bytes of games: packs in a store, or a stranger's class with two methods
+ownership          whose storage it is: the archive's id in its catalog, and the mark in its storage
 archive            catalog and bytes in step: the one way in, and the way out
+adoption           packs as they lie in the storage, taken into the catalog
 -- operations      one verb each, over the whole archive, and none imports another: ingest, restore, verify, rebuild
 manager            the parts put together from settings, with one method for each verb, asynchronous
 bench              how fast all this is, measured on games that it makes up
@@ -58,7 +60,7 @@ In: a reader cuts it out of its source, byte for byte, and takes its facts. `Arc
 passes it over if these bytes are archived already, else it numbers its revision. A batch of games is compressed on all cores
 into one pack, which is written, synced, and read back; only then is it named in the catalog, in one transaction, and the batch
 is told to be safe. Meanwhile the next batch is read. Killed at any moment, this leaves at worst a pack that the catalog does
-not name, which ``verify --repair`` takes away; run again, it goes on where it ended.
+not name, which ``verify --repair`` takes in, or away if its games came again; run again, it goes on where it ended.
 
 Out: the catalog knows the pack, the frame and the range; one ranged read fetches the frame, which is decompressed and checked
 against the game's checksum. What comes back is what went in, or an error, never anything else.

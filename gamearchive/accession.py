@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select, update
 from gamearchive.database.engine import Database
 from gamearchive.database.interning import BatchKey, Interning
 from gamearchive.database.schema import (
+    ACCEPTANCE_LAG,
     UNKNOWN_SECOND,
     UNKNOWN_TIME,
     batch_tags,
@@ -28,7 +29,6 @@ from gamearchive.database.schema import (
 )
 from gamearchive.errors import GameArchiveError
 from gamearchive.model import ArchiveEntry, EntityKey, decode_id
-from gamearchive.query import ACCEPTANCE_LAG
 
 _CHUNK = 1_000
 
@@ -106,14 +106,17 @@ class Accession:
         ends = self._ends()
         return Known(self._latest(keys), ends.batch - 1, ends.accepted_at)
 
-    def take(self, added: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow], known: Known | None) -> None:
+    def take(
+        self, added: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow], known: Known | None, *, late: bool = False
+    ) -> None:
         """Take entries in: see `Catalog.add`."""
         keys = [entry.key for entry in added]
-        ends = self._ends()
-        current = known is not None and known.as_of == ends.batch - 1
-        games = known.games if known is not None and current else self._latest(set(keys))
+        with self._database.decoding():
+            ends = self._ends()
+            current = known is not None and known.as_of == ends.batch - 1
+            games = known.games if known is not None and current else self._latest(set(keys))
         latest = self._number_on(games, added, keys)
-        if min(entry.provenance.archived_at for entry in added) < ends.accepted_at - ACCEPTANCE_LAG:
+        if not late and min(entry.provenance.archived_at for entry in added) < ends.accepted_at - ACCEPTANCE_LAG:
             raise OvertakenError("The clock went back, or archiving these games took too long.")
         groups: dict[BatchKey, list[ArchiveEntry]] = {}
         for entry in sorted(added, key=lambda entry: entry.provenance.archived_at):
@@ -137,7 +140,7 @@ class Accession:
             .outerjoin(damages, damages.c.entry_id == entries.c.id)
             .where(self._database.among(entity_keys.c.hash, hashes))
         )
-        rows = self._connection.execute(statement).all()
+        rows = self._database.typed(self._connection.execute(statement).all(), columns)
         words = self._names.words(self._connection, {row.type_id for row in rows})
         found: dict[EntityKey, Latest] = {}
         for row in sorted(rows, key=lambda row: row.revision):
@@ -162,9 +165,9 @@ class Accession:
         return latest
 
     def _ends(self) -> _Ends:
-        row = self._connection.execute(
-            select(batches.c.accepted_at, batches.c.id, batches.c.last_id).order_by(batches.c.id.desc()).limit(1)
-        ).first()
+        columns = batches.c.accepted_at, batches.c.id, batches.c.last_id
+        rows = self._connection.execute(select(*columns).order_by(batches.c.id.desc()).limit(1)).all()
+        row = next(iter(self._database.typed(rows, columns)), None)
         return _Ends(row.accepted_at, row.id + 1, row.last_id + 1) if row else _Ends(UNKNOWN_TIME, 1, 1)
 
     def _add_packs(self, pack_rows: Sequence[PackRow], ordered: Sequence[ArchiveEntry], next_entry: int) -> dict[str, int]:

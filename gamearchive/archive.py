@@ -2,7 +2,8 @@
 
 `Archive.add` is the one way in. It numbers revisions, has the bytes put into packs and read back, and only then names them in
 the catalog, in one transaction. Killed at any moment, it leaves at worst a pack that the catalog does not name, which
-`gamearchive verify --repair` takes away; done again, it finds what is archived by its checksum, and passes over it.
+`gamearchive verify --repair` takes in, or away if its games came again; done again, it finds what is archived by its checksum,
+and passes over it.
 
 An id that comes again with bytes that none of its revisions has is a new revision of that game, unless told otherwise
 (`OnConflict`). So a source that holds an id twice may be archived again and again, and nothing is doubled.
@@ -67,16 +68,23 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of some records: what was archived, and what was there already. ``stored_bytes`` is all that was written."""
+    """What became of some records: what was archived, and what was there already; ``conflicts`` are those of the latter that
+    are there with other bytes. ``stored_bytes`` is all that was written.
+    """
 
     entries: Sequence[ArchiveEntry] = ()
     skipped: Sequence[EntityKey] = ()
+    conflicts: Sequence[EntityKey] = ()
     stored_bytes: int = 0
 
 
 @dataclass(slots=True)
 class Plan:
-    """Records on their way: which are to be archived, numbered, and which are there already."""
+    """Records on their way: which are to be archived, numbered, and which are there already.
+
+    ``conflicts`` are those of the latter that are there with other bytes, ``returned`` entries that are marked as lost, and can
+    be read again.
+    """
 
     records: Sequence[GameRecord]
     sender: Sender
@@ -85,6 +93,8 @@ class Plan:
     entries: list[ArchiveEntry] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
     skipped: list[EntityKey] = field(default_factory=list)
+    conflicts: list[EntityKey] = field(default_factory=list)
+    returned: list[ArchiveEntry] = field(default_factory=list)
 
 
 class Archive:
@@ -142,12 +152,17 @@ class Archive:
         provenances: dict[Tags, Provenance] = {}
         for key, record, digest in zip(keys, records, digests, strict=True):
             there = latest.get(key)
-            if on_conflict is OnConflict.KEEP_BOTH and there and not there.has(digest):
+            # One that is lost has no checksum: nothing is left of it that this one could be in conflict with.
+            if on_conflict is OnConflict.KEEP_BOTH and there and there.checksum and not there.has(digest):
                 key = _kept_apart(key, digest)  # noqa: PLW2901
                 there = latest.get(key)
             same = there is not None and (there.checksum == digest if sender.live else there.has(digest))
-            if same or (there and on_conflict is OnConflict.SKIP):
+            if same or (there and self._returned(plan, key, there, digest)):
                 plan.skipped.append(key)
+                continue
+            if there and there.checksum and on_conflict is OnConflict.SKIP:
+                plan.skipped.append(key)
+                plan.conflicts.append(key)
                 continue
             sent = provenances.get(record.tags)
             if sent is None:
@@ -161,6 +176,19 @@ class Archive:
             ))  # fmt: skip
             plan.payloads.append(record.payload)
         return plan
+
+    def _returned(self, plan: Plan, key: EntityKey, there: Latest, digest: bytes) -> bool:
+        """Whether a revision with these bytes that is marked as lost can be read again, its pack having come back."""
+        if None not in (there.checksum, *there.earlier):
+            return False
+        revisions = self.catalog.revisions(key.entity_id, key.entity_type)
+        for entry in revisions[:1] if plan.sender.live else revisions:
+            if entry.checksum == digest:
+                with suppress(IntegrityError, NotFoundError):
+                    self.holdings.get(entry)
+                    plan.returned.append(entry)
+                    return True
+        return False
 
     def put(self, plan: Plan) -> Deposit:
         """Put the bytes of a plan into packs: durable and read back, but in no catalog yet."""
@@ -179,10 +207,12 @@ class Archive:
         Where another process was faster, the plan is made anew, and carried out.
         """
         attempts = 0
+        if plan.returned:
+            self.catalog.mark_damaged(plan.returned, {})
         while plan.entries:
             rows = [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id) for pack in deposit.packs]
             try:
-                self.catalog.add(deposit.entries, rows, plan.known, settle)
+                self.catalog.add(deposit.entries, rows, plan.known, settle=settle)
             except OvertakenError:
                 self._withdraw(deposit.packs)
                 attempts += 1
@@ -191,10 +221,10 @@ class Archive:
                 plan = self.plan(plan.records, plan.sender, plan.on_conflict)
                 deposit = self.put(plan)
             else:
-                return Added(deposit.entries, plan.skipped, sum(row.stored_bytes for row in rows))
+                return Added(deposit.entries, plan.skipped, plan.conflicts, sum(row.stored_bytes for row in rows))
         if settle is not None:
             self.catalog.add((), (), settle=settle)
-        return Added((), plan.skipped)
+        return Added((), plan.skipped, plan.conflicts)
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry:
         """What is known of a game: its latest revision, or the one asked for.
@@ -228,7 +258,7 @@ class Archive:
         for pack in packs:
             if not self.catalog.has_pack(pack.key):
                 try:
-                    self.holdings.remove_pack(pack.key)
+                    self.holdings.remove(pack.key)
                 except UnsupportedError:
                     return  # a backend that cannot delete keeps what nobody names
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal_column, select
 
@@ -26,6 +27,7 @@ from gamearchive.database.schema import (
     entity_keys,
     entries,
     game_key,
+    identity,
     packs,
 )
 from gamearchive.errors import NoArchiveError, UsageError
@@ -81,6 +83,14 @@ class Sizes:
     catalog_bytes: int
 
 
+class PackCounts(NamedTuple):
+    """Of how many revisions of games the bytes lie in a pack, how many of these are superseded, and how many marked as lost."""
+
+    revisions: int
+    superseded: int
+    marked: int
+
+
 _WITHIN = entries.c.id.between(packs.c.first_id, packs.c.last_id) & (entries.c.pack_id == packs.c.id)
 
 # Made once: to put a statement together takes as long as to run it.
@@ -110,12 +120,28 @@ class Catalog:
         except NoArchiveError:
             return Known({}, 0, UNKNOWN_TIME)
 
+    def identity(self) -> str | None:
+        """The archive's id, that marks its storage as well; None where it was given none yet."""
+        with self.database.read() as connection:
+            rows = self.database.typed(connection.execute(select(identity)).all(), identity.c)
+            return rows[0].id if rows else None
+
+    def identify(self, new: str) -> str:
+        """Give the archive an id, unless it has one; the one that it has then."""
+        with self.database.write() as connection:
+            there = connection.scalar(select(identity.c.id))
+            if there is None:
+                connection.execute(insert(identity).values(id=new))
+            return there or new
+
     def add(
         self,
         added: Sequence[ArchiveEntry],
         pack_rows: Sequence[PackRow],
         known: Known | None = None,
+        *,
         settle: Settle | None = None,
+        late: bool = False,
     ) -> None:
         """Take entries whose packs lie on the backend, in one transaction.
 
@@ -124,13 +150,14 @@ class Catalog:
             pack_rows: the packs that their places name.
             known: what `known` told of these games; not to be looked up again if nothing came since.
             settle: what else is to be done in the same transaction.
+            late: whether they may have been archived long ago, in a pack that was found only now.
 
         Raises:
             OvertakenError: if a game's latest revision is another by now; nothing is added.
         """
         with self.database.write() as connection:
             if added:
-                Accession(self.database, connection, self._names).take(added, pack_rows, known)
+                Accession(self.database, connection, self._names).take(added, pack_rows, known, late=late)
             if settle is not None:
                 settle(connection)
 
@@ -224,7 +251,7 @@ class Catalog:
         with self.database.read() as connection:
             rows = connection.execute(statement.group_by(batches.c.type_id, day)).all()
             words = self._names.words(connection, {row[0] for row in rows})
-        found = [Total(words[row[0]], int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in rows]
+            found = [Total(words[row[0]], int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in rows]
         return sorted(found, key=lambda total: (total.entity_type, total.day))
 
     def sizes(self) -> Sizes:
@@ -234,7 +261,7 @@ class Catalog:
             kept = connection.execute(select(func.count(), func.sum(packs.c.stored_bytes)).select_from(packs)).one()
             learnt = connection.execute(select(func.count(), func.sum(dictionaries.c.stored_bytes * 2))).one()
             catalog_bytes = self.database.size(connection)
-        numbers = [int(value or 0) for value in (*games, kept[1], kept[0], *learnt)]
+            numbers = [int(value or 0) for value in (*games, kept[1], kept[0], *learnt)]
         return Sizes(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], catalog_bytes)
 
     def packs(self) -> Iterator[PackRow]:
@@ -243,7 +270,7 @@ class Catalog:
         while True:
             statement = select(packs).where(packs.c.key > last).order_by(packs.c.key).limit(CHUNK)
             with self.database.read() as connection:
-                rows = connection.execute(statement).all()
+                rows = self.database.typed(connection.execute(statement).all(), packs.c)
             yield from (PackRow(row.key, row.stored_bytes, row.dictionary_id) for row in rows)
             if len(rows) < CHUNK:
                 return
@@ -254,17 +281,20 @@ class Catalog:
         with self.database.read() as connection:
             return connection.execute(select(packs.c.id).where(packs.c.key == key)).first() is not None
 
-    def entries_of(self, pack: str) -> list[ArchiveEntry]:
-        """The entries whose bytes lie in a pack."""
+    def entries_of(self, pack: str, *, marked: bool = False) -> list[ArchiveEntry]:
+        """The entries whose bytes lie in a pack; only those that are marked as lost, if ``marked``."""
         statement = select(*entries.c).join(packs, _WITHIN).where(packs.c.key == pack)
+        if marked:
+            statement = statement.join(damages, damages.c.entry_id == entries.c.id)
         with self.database.read() as connection:
             return self._load(connection, connection.execute(statement.order_by(entries.c.id)).all())
 
-    def count_of(self, pack: str) -> int:
+    def counts_of(self, pack: str) -> PackCounts:
         """How many entries' bytes lie in a pack."""
-        statement = select(func.count()).select_from(entries.join(packs, _WITHIN)).where(packs.c.key == pack)
+        counts = func.count(), func.count(entries.c.superseded), func.count(damages.c.entry_id)
+        joined = entries.join(packs, _WITHIN).outerjoin(damages, damages.c.entry_id == entries.c.id)
         with self.database.read() as connection:
-            return connection.scalar(statement) or 0
+            return PackCounts(*connection.execute(select(*counts).select_from(joined).where(packs.c.key == pack)).one())
 
     def add_dictionary(self, row: DictionaryRow) -> None:
         """Name a dictionary that lies on the backend. One that is named already stays."""
@@ -278,9 +308,10 @@ class Catalog:
     def dictionaries(self) -> list[DictionaryRow]:
         """All dictionaries, the newest last."""
         with self.database.read() as connection:
-            rows = connection.execute(select(dictionaries).order_by(dictionaries.c.added)).all()
+            statement = select(dictionaries).order_by(dictionaries.c.added)
+            rows = self.database.typed(connection.execute(statement).all(), dictionaries.c)
             words = self._names.words(connection, {row.type_id for row in rows})
-        return [DictionaryRow(row.id, words[row.type_id], row.checksum, row.stored_bytes) for row in rows]
+            return [DictionaryRow(row.id, words[row.type_id], row.checksum, row.stored_bytes) for row in rows]
 
     def mark_damaged(self, checked: Iterable[ArchiveEntry], lost: Mapping[ArchiveEntry, str]) -> None:
         """Note which of the entries checked have lost their bytes, and why; of the others such a note is taken away."""
@@ -300,7 +331,8 @@ class Catalog:
         """Why a revision's bytes are lost; None where nothing is known of any loss."""
         with self.database.read() as connection:
             entry_id = self._entry_id(connection, entry.key, entry.revision)
-            return connection.scalar(select(damages.c.reason).where(damages.c.entry_id == entry_id))
+            rows = connection.execute(select(damages.c.reason).where(damages.c.entry_id == entry_id)).all()
+            return next((row.reason for row in self.database.typed(rows, [damages.c.reason])), None)
 
     def _entry_id(self, connection: Connection, key: EntityKey, revision: int) -> int | None:
         stored, number = game_key(key.entity_id)
@@ -330,6 +362,7 @@ class Catalog:
 
     def _load(self, connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> list[ArchiveEntry]:
         """Rows of ``entries`` as entries."""
+        self.database.typed(rows, entries.c)
         seats = [self.database.players.loaded(row.players) for row in rows]
         wanted = {player for players in seats for player in players} | {row.winner_id for row in rows if row.winner_id}
         people = self._names.players(connection, wanted)

@@ -160,6 +160,13 @@ class RefusedError(GameArchiveError):
     default_hint = "Add --yes if this is what you want."
 
 
+class StoppedError(GameArchiveError):
+    """What was asked for was broken off by a signal, and nothing of it is left."""
+
+    code = "stopped"
+    default_hint = "Run the same command again."
+
+
 class UnsupportedError(GameArchiveError):
     """A backend cannot do what was asked of it."""
 

@@ -12,7 +12,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -27,8 +28,18 @@ from gamearchive.backends.registry import open_holdings
 from gamearchive.catalog import Catalog, Page, Sizes, Total
 from gamearchive.clock import Clock, SystemClock
 from gamearchive.database.engine import Database
-from gamearchive.errors import NoArchiveError, RefusedError, UnsupportedError, UsageError
+from gamearchive.errors import (
+    IntegrityError,
+    LockedError,
+    NoArchiveError,
+    RefusedError,
+    StoppedError,
+    UnavailableError,
+    UnsupportedError,
+    UsageError,
+)
 from gamearchive.model import ArchiveEntry
+from gamearchive.ownership import adopt_owner, check_owner
 from gamearchive.query import ArchiveQuery
 from gamearchive.settings import Settings
 from gamearchive.stores.registry import folder_of
@@ -44,6 +55,13 @@ LOCK_WAIT_SECONDS = 60.0
 """How long a run waits for one that has the archive to itself."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """The last step of a rebuild in place of a damaged catalog: where that one is kept."""
+
+    path: Path
 
 
 class ArchiveManager:
@@ -124,11 +142,14 @@ class ArchiveManager:
 
         def steps() -> Iterator[Ingested]:
             if dry_run:
+                if self.database.exists():
+                    check_owner(self.core.catalog, self.core.holdings, claim=False)
                 yield from ingest(self.core, sources, options, on_conflict=on_conflict, dry_run=True, stopping=stopping)
                 return
             self._refuse_a_second_catalog()
             self.database.create()
             with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
+                check_owner(self.core.catalog, self.core.holdings, claim=True)
                 self.core.holdings.sweep()
                 yield from ingest(self.core, sources, options, on_conflict=on_conflict, stopping=stopping)
 
@@ -136,16 +157,20 @@ class ArchiveManager:
 
     def _refuse_a_second_catalog(self) -> None:
         """Packs without a catalog: it was lost, or is elsewhere, and an empty one would know nothing of their games."""
-        try:
-            there = next(self.core.holdings.packs(), None)
-        except UnsupportedError:
-            return
         # In this order: whoever puts the first pack has made the catalog before.
-        if there is not None and not self.database.exists():
+        if self._is_kept_to() and not self.database.exists():
             raise RefusedError(
                 f"There are packs in {self.core.holdings.name}, but no catalog in {self.database.name}.",
                 hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
             )
+
+    def _is_kept_to(self) -> bool:
+        """Whether there is an archive's mark in the storage, or a pack."""
+        holdings = self.core.holdings
+        try:
+            return holdings.owner() is not None or next(holdings.packs(), None) is not None
+        except UnsupportedError:
+            return False
 
     async def query(self, query: ArchiveQuery) -> Page:
         """One page of a listing."""
@@ -224,46 +249,110 @@ class ArchiveManager:
         from gamearchive.operations.verify import verify
 
         def steps() -> Iterator[Checked]:
+            if repair and self.database.exists():
+                self.database.create()  # upgrades it if it is older
             self.database.check()
             alone: AbstractContextManager[None] = (
                 self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS) if repair else nullcontext()
             )
             with alone:
-                yield from verify(self.core, full=full, sample=sample, repair=repair, stopping=stopping)
+                check_owner(self.core.catalog, self.core.holdings, claim=repair)
+                adding = (lambda: False) if repair else self._is_added_to
+                yield from verify(self.core, full=full, sample=sample, repair=repair, stopping=stopping, adding=adding)
 
         return self._stream(steps, self._writing if repair else self._reading)
 
-    def rebuild(self, *, dry_run: bool = False) -> AsyncIterator[Rebuilt]:
+    def _is_added_to(self) -> bool:
+        """Whether another process holds the archive, to add to it."""
+        try:
+            with self.database.hold(shared=False):
+                return False
+        except LockedError:
+            return True
+        except UnavailableError:  # nobody can add to what is read-only
+            return False
+
+    def rebuild(
+        self, *, dry_run: bool = False, force: bool = False, stopping: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[Rebuilt | SetAside]:
         """Make the catalog anew from the packs, in place of the one that is there: see `operations.rebuild`.
+
+        A damaged one is kept beside it; the last step tells where.
 
         Args:
             dry_run: make it in a scratch folder, and throw it away.
+            force: replace a catalog also by one of fewer games.
+            stopping: whether to leave.
+
+        Raises:
+            RefusedError: if there are fewer games in the packs than in the catalog that is there, which stays.
+            StoppedError: if it was left before the end.
         """
         from gamearchive.operations.rebuild import rebuild
 
-        def steps() -> Iterator[Rebuilt]:
-            if not self.database.exists() and next(self.core.holdings.packs(), None) is None:
+        def fill(catalog: Catalog, named: int | None) -> Iterator[Rebuilt]:
+            yield from rebuild(Archive(catalog, self.core.holdings, self.clock), stopping=stopping)
+            if stopping():
+                kept = "The catalog is as it was." if self.database.path else "The catalog is incomplete."
+                raise StoppedError(f"Interrupted. {kept}", hint="Run `gamearchive rebuild` again.")
+            found = catalog.count(ArchiveQuery())
+            if named is not None and found < named and not force:
+                raise RefusedError(
+                    f"The catalog knows {named:,} games, and the packs in {self.core.holdings.name} hold only {found:,}.",
+                    hint="Mount the storage, or put the packs back. To go on with what is there, add --force.",
+                )
+
+        def steps() -> Iterator[Rebuilt | SetAside]:
+            if not self._has_catalog() and not self._is_kept_to():
                 raise NoArchiveError(
                     f"There is neither a catalog in {self.database.name} nor a pack in {self.core.holdings.name}."
                 )
             with ExitStack() as stack:
-                if dry_run:
-                    folder = stack.enter_context(TemporaryDirectory(prefix="gamearchive-"))
-                    fresh = Database(f"sqlite:///{folder}/catalog.db")
-                    stack.callback(fresh.close)
-                    fresh.create()
-                else:
-                    self.database.create()
+                if not dry_run:
                     stack.enter_context(self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS))
-                    fresh = stack.enter_context(self.database.anew())
-                yield from rebuild(Archive(Catalog(fresh), self.core.holdings, self.clock))
+                named = self._count_named()
+                # PostgreSQL's tables are emptied before they are filled: whether they may be is found out before.
+                if dry_run or (named and not force and self.database.path is None):
+                    scratch = Database(f"sqlite:///{stack.enter_context(TemporaryDirectory(prefix='gamearchive-'))}/catalog.db")
+                    stack.callback(scratch.close)
+                    scratch.create()
+                    trial = fill(Catalog(scratch), named)
+                    if dry_run:
+                        yield from trial
+                        return
+                    for _ in trial:
+                        pass
+                aside = self.database.name_aside() if named is None else None
+                with self.database.anew(aside, force=force) as fresh:
+                    catalog = Catalog(fresh)
+                    yield from fill(catalog, named)
+                    adopt_owner(catalog, self.core.holdings)
             self.core.catalog = Catalog(self.database)  # the numbers that the old one remembers mean something else now
+            if aside:
+                yield SetAside(aside)
 
         return self._stream(steps, self._writing)
 
+    def _count_named(self) -> int | None:
+        """How many games the catalog names; None if it is damaged."""
+        try:
+            if not self.database.exists():
+                return 0
+            self.database.create()  # upgrades it if it is older
+            self.database.check_pages()
+            return self.core.catalog.count(ArchiveQuery())
+        except IntegrityError:
+            return None
+
+    def _has_catalog(self) -> bool:
+        try:
+            return self.database.exists()
+        except IntegrityError:
+            return True
+
     async def has_catalog(self) -> bool:
-        """Whether there is a catalog."""
-        return await self._read(self.database.exists)
+        """Whether there is a catalog, be it a damaged one."""
+        return await self._read(self._has_catalog)
 
     async def sizes(self) -> Sizes:
         """What everything takes."""
@@ -274,7 +363,19 @@ class ArchiveManager:
         return await self._read(self.core.catalog.totals)
 
     async def _read(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reading, call)
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._explained, call)
+
+    def _explained(self, call: Callable[[], T]) -> T:
+        """A call's result; where there is no catalog but there are packs, its error says how to come by one."""
+        try:
+            return call()
+        except NoArchiveError as error:
+            if not self._is_kept_to():
+                raise
+            raise NoArchiveError(
+                f"There is no catalog in {self.database.name}, but there are packs in {self.core.holdings.name}.",
+                hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
+            ) from error
 
     async def _stream(self, steps: Callable[[], Iterator[T]], executor: ThreadPoolExecutor) -> AsyncIterator[T]:
         """Iterate in a thread. Closed early, the iteration is closed in that thread as well."""
@@ -283,8 +384,8 @@ class ArchiveManager:
         done = object()
         self._under_way[iterator] = executor
         try:
-            while (step := await loop.run_in_executor(executor, next, iterator, done)) is not done:
-                yield step  # type: ignore[misc]
+            while (step := await loop.run_in_executor(executor, self._explained, partial(next, iterator, done))) is not done:
+                yield step
         finally:
             await self._leave(iterator)
 

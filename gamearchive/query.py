@@ -22,8 +22,10 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, fals
 
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import (
+    ACCEPTANCE_LAG,
     UNKNOWN_SECOND,
     UNKNOWN_TIME,
+    accepted_late,
     batch_tags,
     batches,
     entity_keys,
@@ -34,9 +36,6 @@ from gamearchive.database.schema import (
 )
 from gamearchive.errors import UsageError
 from gamearchive.units import to_instant
-
-ACCEPTANCE_LAG = 120_000_000
-"""Microseconds by which a game's acceptance may trail its ``archived_at``; the catalog refuses more."""
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _FEW = 5_000
@@ -285,7 +284,8 @@ def _batch_conditions(connection: Connection, query: ArchiveQuery, names: Resolv
     if query.time is SortField.ARCHIVED and query.until is not None:
         last = select(batches.c.id).where(batches.c.accepted_at < query.until + ACCEPTANCE_LAG)
         last_id = connection.scalar(last.order_by(batches.c.accepted_at.desc(), batches.c.id.desc()).limit(1))
-        found += [batches.c.archived_at < query.until, batches.c.id <= (last_id or 0)]
+        late_id = connection.scalar(select(batches.c.id).where(accepted_late()).order_by(batches.c.id.desc()).limit(1))
+        found += [batches.c.archived_at < query.until, batches.c.id <= max(last_id or 0, late_id or 0)]
     return found
 
 

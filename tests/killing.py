@@ -119,7 +119,10 @@ def examine(home: Path, count: int) -> None:
     copies = 2 * len(archive.catalog.dictionaries())
     database.close()
     stored = [path for path in home.rglob("*") if path.is_file()]
-    assert {path.name for path in stored if path.suffix not in (".zst", ".zdict", ".lock")} == {"gamearchive.db"}
+    assert {path.name for path in stored if path.suffix not in (".zst", ".zdict", ".lock")} == {
+        "gamearchive.db",
+        "gamearchive-id",
+    }
     assert sum(path.suffix == ".zdict" for path in stored) == copies, stored
 
 

@@ -168,7 +168,7 @@ def test_a_game_that_is_marked_as_lost_is_archived_again(archive: Archive) -> No
     archive.add([plain("a", b"one")])
     entry = archive.get("a")
     archive.catalog.mark_damaged([entry], {entry: "its pack is gone"})
-    archive.holdings.remove_pack(entry.place.pack)
+    archive.holdings.remove(entry.place.pack)
     assert [again.revision for again in archive.add([plain("a", b"one")]).entries] == [2]
     assert archive.read(archive.get("a")) == b"one"
     assert archive.add([plain("a", b"one")]).entries == ()
@@ -538,3 +538,44 @@ def test_of_a_live_game_the_last_state_wins_though_it_was_there_before(home: Hom
     with home.database.anew() as fresh:
         assert [step.error for step in rebuild(Archive(Catalog(fresh), archive.holdings, home.clock))].count(None) == 4
     assert listed(home.open()) == before
+
+
+@pytest.fixture
+def lost(home: Home, archive: Archive) -> bytes:
+    """The pack of a game that is marked as lost, its pack having gone."""
+    archive.add([plain("a", b"one"), plain("b", b"two")])
+    (pack,) = home.packs
+    data = pack.read_bytes()
+    entries = listed(archive)
+    archive.catalog.mark_damaged(entries, dict.fromkeys(entries, "the pack is missing"))
+    pack.unlink()
+    return data
+
+
+def test_a_lost_game_that_has_come_back_is_passed_over_and_unmarked(home: Home, archive: Archive, lost: bytes) -> None:
+    pack = home.packs_folder / archive.get("a").place.pack
+    pack.write_bytes(lost)
+    dry = archive.plan([plain("a", b"one")], Sender(), OnConflict.REPLACE)
+    assert (dry.entries, len(dry.skipped)) == ([], 1)
+    assert archive.catalog.damage(archive.get("a")) is not None
+    assert archive.add([plain("a", b"one")]).entries == ()
+    assert archive.catalog.damage(archive.get("a")) is None
+    assert archive.catalog.damage(archive.get("b")) is not None
+    assert [entry.revision for entry in listed(archive)] == [1, 1]
+
+
+@pytest.mark.parametrize("on_conflict", OnConflict)
+@pytest.mark.parametrize("payload", [b"one", b"other"])
+def test_a_lost_game_is_stored_again_under_its_id_whatever_conflicts_mean(
+    archive: Archive, lost: bytes, on_conflict: OnConflict, payload: bytes
+) -> None:
+    added = archive.add([plain("a", payload)], on_conflict=on_conflict)
+    assert [(entry.entity_id, entry.revision) for entry in added.entries] == [("a", 2)]
+    assert archive.read(archive.get("a")) == payload
+    assert archive.add([plain("a", payload)], on_conflict=on_conflict).entries == ()
+
+
+def test_conflicts_are_counted_apart(archive: Archive) -> None:
+    archive.add([plain("a", b"one"), plain("b", b"two")])
+    added = archive.add([plain("a", b"other"), plain("b", b"two")], on_conflict=OnConflict.SKIP)
+    assert ([key.entity_id for key in added.skipped], [key.entity_id for key in added.conflicts]) == (["a", "b"], ["a"])

@@ -16,6 +16,7 @@ from gamearchive.accession import OvertakenError, PackRow
 from gamearchive.catalog import CHUNK, Catalog, DictionaryRow, Total
 from gamearchive.database import interning
 from gamearchive.database.engine import Database
+from gamearchive.database.schema import ACCEPTANCE_LAG
 from gamearchive.errors import NoArchiveError, UsageError
 from gamearchive.model import (
     OPAQUE,
@@ -29,7 +30,7 @@ from gamearchive.model import (
     Player,
     Provenance,
 )
-from gamearchive.query import ACCEPTANCE_LAG, ArchiveQuery, SortField
+from gamearchive.query import ArchiveQuery, SortField
 from gamearchive.units import SECOND
 
 DAY = 86_400 * SECOND

@@ -45,15 +45,17 @@ FLOORS = """
     journal:     errors model database
     backends:    errors model units clock packs stores
 
+    ownership:   errors catalog backends
     archive:     errors model clock packs query accession catalog backends
+    adoption:    errors model accession catalog backends archive
 
     operations.ingest:   errors model readers backends archive
     operations.restore:  errors model names files archive
-    operations.verify:   errors model accession catalog backends archive
-    operations.rebuild:  errors model accession catalog backends archive
+    operations.verify:   errors model accession catalog backends archive adoption
+    operations.rebuild:  errors model archive adoption
     operations:
 
-    manager:     errors model clock settings readers stores database query catalog backends archive
+    manager:     errors model clock settings readers stores database query catalog backends ownership archive adoption
     manager:     operations.ingest operations.restore operations.verify operations.rebuild
     bench:       errors model clock units facts files settings readers query catalog manager
     testing:     errors model stores backends
@@ -94,6 +96,8 @@ BUILT_SQL = [
     ("database.schema", "_SECOND.format('completed_at')"),
     ("database.schema", "_SECOND.format(f'entries.{column.name}')"),
     ("database.schema", "str(UNKNOWN_TIME)"),  # a constant number
+    ("database.schema", "f'archived_at < accepted_at - {ACCEPTANCE_LAG}'"),  # another
+    ("database.schema", "f'batches.archived_at < batches.accepted_at - {ACCEPTANCE_LAG}'"),
     ("database.migrations.versions.revision_0001", "_SECOND.format('created_at')"),
     ("database.migrations.versions.revision_0001", "_SECOND.format('completed_at')"),
 ]

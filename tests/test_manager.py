@@ -97,7 +97,7 @@ def test_names_are_right_after_a_rebuild(manager: ArchiveManager, settings: Sett
         listed = (await manager.query(ArchiveQuery())).entries
         for pack in (settings.home / "packs" / "first").rglob("*.zst"):
             pack.unlink()
-        await every(manager.rebuild())
+        await every(manager.rebuild(force=True))
         assert list((await manager.query(ArchiveQuery())).entries) == listed[:1]
 
     asyncio.run(steps())

@@ -128,6 +128,18 @@ class Holdings(ABC):
         """Each copy of a dictionary by its key; None for one that is missing or damaged."""
         raise UnsupportedError(f"{self.name} keeps no dictionaries, and so not {number} of type {entity_type!r}.")
 
+    def owner(self) -> str | None:
+        """The id of the archive that this storage is marked as; None where it is not marked."""
+        raise UnsupportedError(f"{self.name} cannot be marked as an archive's.")
+
+    def claim(self, archive_id: str) -> str:
+        """Mark the storage as an archive's, unless it is marked; the id of the archive that it is marked as then."""
+        raise UnsupportedError(f"{self.name} cannot be marked as that of archive {archive_id}.")
+
+    def dictionary_files(self) -> Iterator[tuple[str, tuple[str, int] | None]]:
+        """The keys of all copies of dictionaries, each with its type and id; None for what has no dictionary's name."""
+        raise UnsupportedError(f"{self.name} keeps no dictionaries.")
+
     def packs(self) -> Iterator[HeldPack]:
         """All packs there are, in the order of their keys. ``dictionary_id`` is not looked up."""
         raise UnsupportedError(f"{self.name} cannot list what it keeps.")
@@ -136,7 +148,15 @@ class Holdings(ABC):
         """What a pack says of itself.
 
         Raises:
-            NotFoundError: if there is no such pack; IntegrityError: if it cannot be read.
+            NotFoundError: if there is no such pack; IntegrityError: if it cannot be read, or does not belong under this key.
+        """
+        raise UnsupportedError(f"{self.name} has no packs to read ({key}).")
+
+    def is_whole(self, key: str) -> bool:
+        """Whether every byte of a pack is what its name says.
+
+        Raises:
+            NotFoundError: if there is no such pack.
         """
         raise UnsupportedError(f"{self.name} has no packs to read ({key}).")
 
@@ -148,8 +168,8 @@ class Holdings(ABC):
         """
         raise UnsupportedError(f"{self.name} has no packs to read ({key}).")
 
-    def remove_pack(self, key: str) -> bool:
-        """Remove a pack; False if there was none."""
+    def remove(self, key: str) -> bool:
+        """Remove a pack or a copy of a dictionary; False if there was none."""
         raise UnsupportedError(f"{self.name} cannot delete what it keeps ({key}).")
 
     def sweep(self) -> int:

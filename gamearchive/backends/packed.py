@@ -7,6 +7,7 @@ read of its frame. A dictionary lies there twice; a copy that is missing or dama
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 from gamearchive.backends.base import Deposit, GameBytes, HeldPack, Holdings, IArchivalBackend, PackContents
 from gamearchive.clock import Clock, SystemClock
-from gamearchive.errors import IntegrityError, NotFoundError, UsageError
+from gamearchive.errors import IntegrityError, NotFoundError, StorageUnavailableError, UsageError
 from gamearchive.model import (
     OPAQUE,
     ArchiveEntry,
@@ -28,8 +29,8 @@ from gamearchive.model import (
     id_problem,
     parse_location,
 )
-from gamearchive.packs.dictionary import Dictionary, dictionary_keys
-from gamearchive.packs.format import Pack, PackReader, build_pack, read_record, subject_of, verify_pack
+from gamearchive.packs.dictionary import Dictionary, dictionary_keys, parse_dictionary_key
+from gamearchive.packs.format import Pack, PackReader, build_pack, is_pack_key, read_record, subject_of, verify_pack
 from gamearchive.packs.frames import dictionary_id
 from gamearchive.packs.index import MAX_RECORDS
 from gamearchive.stores.base import Store
@@ -39,6 +40,8 @@ from gamearchive.units import to_instant
 MAX_RECORD_BYTES = (1 << 30) - 1
 """What may be taken for a record of which nothing but the location is known."""
 
+_OWNER_KEY = "gamearchive-id"
+_OWNER = re.compile(rb"[0-9a-f]{32}\n?")
 _UNPACKED_LEVEL = -100  # Zstandard's fastest, which finds next to nothing to compress
 
 T = TypeVar("T")
@@ -99,8 +102,9 @@ class PackHoldings(Holdings):
             frame = self.store.get(place.pack, place.frame_offset, place.frame_bytes)
             needed = dictionary_id(frame)
             dictionary = self.dictionary(place.pack.partition("/")[0], needed) if needed else None
-        except IntegrityError as error:
-            raise IntegrityError(f"{subject_of(place.pack, key)} cannot be read: {error.message}", hint=error.hint) from error
+        except (IntegrityError, UsageError) as error:
+            hint = error.hint if isinstance(error, IntegrityError) else None  # what is no key at all is a damaged catalog's
+            raise IntegrityError(f"{subject_of(place.pack, key)} cannot be read: {error.message}", hint=hint) from error
         return read_record(
             frame,
             place,
@@ -136,14 +140,45 @@ class PackHoldings(Holdings):
         return good[0]
 
     def dictionary_copies(self, entity_type: str, number: int) -> dict[str, Dictionary | None]:
-        """Each copy of a dictionary by its key; None for one that is missing or damaged."""
+        """Each copy of a dictionary by its key; None for one that is missing or damaged, or cannot be asked for.
+
+        Raises:
+            StorageUnavailableError: if none is good, and it was for that.
+        """
         found: dict[str, Dictionary | None] = {}
+        refused: StorageUnavailableError | None = None
         for key in dictionary_keys(entity_type, number):
+            found[key] = None
             try:
                 found[key] = Dictionary.from_bytes(key, self.store.get(key))
-            except (NotFoundError, IntegrityError):
-                found[key] = None
+            except StorageUnavailableError as error:
+                refused = error
+            except (NotFoundError, IntegrityError, UsageError):
+                pass
+        if refused is not None and not any(found.values()):
+            raise refused
         return found
+
+    def owner(self) -> str | None:
+        try:
+            mark = self.store.get(_OWNER_KEY)
+        except NotFoundError:
+            return None
+        if not _OWNER.fullmatch(mark):
+            raise IntegrityError(
+                f"The mark that says whose the storage is, {_OWNER_KEY} in {self.name}, is damaged.",
+                hint="Remove it, and run the command again: it is made anew.",
+            )
+        return mark.decode().strip()
+
+    def claim(self, archive_id: str) -> str:
+        self.store.put_new(_OWNER_KEY, f"{archive_id}\n".encode())
+        return self.owner() or archive_id
+
+    def dictionary_files(self) -> Iterator[tuple[str, tuple[str, int] | None]]:
+        for held in self.store.list():
+            if held.key.endswith(".zdict"):
+                yield held.key, parse_dictionary_key(held.key)
 
     def packs(self) -> Iterator[HeldPack]:
         for held in self.store.list():
@@ -156,7 +191,20 @@ class PackHoldings(Holdings):
             raise NotFoundError(f"Pack {key} is not in {self.name}.")
         reader = PackReader(key, size, partial(self.store.get, key), max_record_bytes=MAX_RECORD_BYTES)
         needed = reader.dictionary
-        return PackContents(HeldPack(key, size, needed[0] if needed else None), reader.entries(), needed)
+        entries = reader.entries()
+        if not is_pack_key(key, entries[0].entity_type):
+            raise IntegrityError(
+                f"Pack {key} is not where packs of its type, {entries[0].entity_type!r}, belong.",
+                hint="Move it to where it came from; a copy may be removed.",
+            )
+        return PackContents(HeldPack(key, size, needed[0] if needed else None), entries, needed)
+
+    def is_whole(self, key: str) -> bool:
+        try:
+            verify_pack(key, self.store.get(key))
+        except IntegrityError:
+            return False
+        return True
 
     def records(self, key: str) -> Iterator[tuple[ArchiveEntry, bytes | IntegrityError]]:
         data = self.store.get(key)
@@ -165,7 +213,7 @@ class PackHoldings(Holdings):
         yield from reader.records(self.dictionary(key.partition("/")[0], needed[0]) if needed else None)
         verify_pack(key, data)
 
-    def remove_pack(self, key: str) -> bool:
+    def remove(self, key: str) -> bool:
         return self.store.delete(key)
 
     def sweep(self) -> int:
@@ -243,7 +291,7 @@ class PackArchiveBackend(IArchivalBackend):
             alone = len(self.holdings.contents(place.pack).entries) == 1
         except NotFoundError:
             return False
-        return alone and self.holdings.remove_pack(place.pack)
+        return alone and self.holdings.remove(place.pack)
 
     def _list(self, entity_type: str | None, since: int | None, until: int | None) -> list[str]:
         prefix = f"{check_type(entity_type)}/" if entity_type else ""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gamearchive.units import format_count
+
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 Row: TypeAlias = Mapping[str, JSON]
 
@@ -32,6 +34,12 @@ def plain(value: JSON) -> str:
         case Sequence():
             return "; ".join(plain(each) for each in value)
     return str(value)
+
+
+def counted_games(games: int, revisions: int) -> str:
+    """So many games, and revisions of them where these are more."""
+    more = f" ({format_count(revisions, 'revision')})" if revisions > games else ""
+    return format_count(games, "game") + more
 
 
 def visible(text: str) -> str:

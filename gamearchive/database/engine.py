@@ -14,11 +14,13 @@ Errors of the engine become errors of the project, and say what to do.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -39,7 +41,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 
-from gamearchive.database import players, servers, sqlite
+from gamearchive.database import faults, players, servers, sqlite
+from gamearchive.database.faults import R
 from gamearchive.database.schema import JOURNAL, REVISION, metadata, versions
 from gamearchive.errors import (
     ConfigurationError,
@@ -57,6 +60,7 @@ _COPIED = 200
 _WRITERS, _HOLD, _STAY = (
     0x67616D65_00000000 + number for number in (1, 2, 3)
 )  # PostgreSQL's advisory locks: "game" and a number
+_VERSION = re.compile(r"(?!0000)\d{4}")
 _HOW_TO_NAME = "Write sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name."
 _SECRETS = ("password", "sslpassword")  # in the query of a URL of PostgreSQL
 
@@ -116,9 +120,10 @@ class Database:
             NoArchiveError: if the tables are not there.
             SchemaError: if they are of another version.
             DatabaseUnavailableError: if the engine cannot be asked.
+            IntegrityError: if what is read is not what was written: see `decoding`.
         """
         self.check()
-        with self._transaction("DEFERRED") as connection:
+        with self._transaction("DEFERRED") as connection, self.decoding():
             yield connection
 
     @contextmanager
@@ -198,7 +203,10 @@ class Database:
         """The revision that the tables are of, as the migrations count; None where there are no tables."""
         names = set(inspect(connection).get_table_names())
         if versions.name in names:
-            return str(connection.scalar(select(versions.c.version_num)))
+            found = connection.scalar(select(versions.c.version_num))
+            if not isinstance(found, str) or not _VERSION.fullmatch(found):
+                raise faults.damaged(self.name, f"its version is {found!r}")
+            return found
         taken = sorted(names & set(metadata.tables))
         if taken:
             raise SchemaError(
@@ -235,17 +243,23 @@ class Database:
         self.check()
 
     @contextmanager
-    def anew(self) -> Iterator[Database]:
+    def anew(self, aside: Path | None = None, *, force: bool = False) -> Iterator[Database]:
         """A database with an empty catalog that takes this one's place when the block ends well. The journal stays.
 
         On SQLite it is another file until then. On PostgreSQL the tables of the catalog are emptied first, in one transaction.
+
+        Args:
+            aside: where to keep this one then, as it is; for a damaged one.
+            force: whether to go on without a journal that cannot be read.
 
         Raises:
             LockedError: if a server lives that plays games here: it goes by what it remembers of this database.
             IntegrityError: if this is a database, but its journal cannot be read.
         """
         with self._lock(_STAY, "place.lock", shared=False):
-            there = self._fence()
+            there = False
+            with _journal_of(force):
+                there = self._fence()
             if self.path is None:
                 with self._transaction("IMMEDIATE") as connection:
                     metadata.drop_all(
@@ -263,8 +277,9 @@ class Database:
             fresh = Database(self.url.set(database=str(path)).render_as_string(hide_password=False))
             fresh.create()
             try:
-                if there:
-                    self._copy_journal(fresh)
+                with _journal_of(force):
+                    if there:
+                        self._copy_journal(fresh)
                 yield fresh
                 with fresh.engine.connect() as connection:
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -272,11 +287,15 @@ class Database:
                 fresh.close()
             # The journal of the old file must go before the new file takes its name, or it would be played into that one. What
             # is in it goes into the old file before, in case of a kill between the two; a damaged one does not matter any more.
-            with suppress(exc.DBAPIError), self.engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            if aside is None:
+                with suppress(exc.DBAPIError), self.engine.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             self.close()
-            for stale in sqlite.database_files(self.path)[1:]:
-                files.remove(stale)
+            for stale, kept in zip(sqlite.database_files(self.path), sqlite.database_files(aside or self.path), strict=True):
+                if aside is not None and stale.exists():
+                    files.replace(stale, kept)
+                elif stale != self.path:
+                    files.remove(stale)
             files.replace(path, self.path)
             self._checked = False
 
@@ -296,6 +315,10 @@ class Database:
                 rows = old.execution_options(yield_per=_COPIED).execute(select(table))
                 for part in rows.partitions():
                     fresh.insert(new, table, [tuple(row) for row in part])
+
+    def name_aside(self) -> Path | None:
+        """Where a damaged database can be kept; None on PostgreSQL."""
+        return None if self.path is None else sqlite.name_aside(self.path)
 
     def among(self, column: ColumnElement[int], numbers: Collection[int]) -> ColumnElement[bool]:
         """The condition that a column is one of many numbers, bound as one parameter: a thousand take as many microseconds
@@ -381,6 +404,26 @@ class Database:
             return int(pages * page)
         return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar() or 0)
 
+    def check_pages(self) -> None:
+        """Make sure that the file is sound throughout; PostgreSQL looks after its own.
+
+        Raises:
+            IntegrityError: if it is not.
+        """
+        if self.path is not None:
+            with self._transaction("DEFERRED") as connection:
+                said = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+            if said != "ok":
+                raise faults.damaged(self.name, str(said))
+
+    def decoding(self) -> AbstractContextManager[None]:
+        """A block that makes values of rows: see `faults.decoding`."""
+        return faults.decoding(self.name)
+
+    def typed(self, rows: Sequence[R], columns: Iterable[Column[Any]]) -> Sequence[R]:
+        """Rows as they are, made sure of on SQLite: see `faults.typed`."""
+        return rows if self.path is None else faults.typed(rows, columns)
+
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
@@ -390,21 +433,17 @@ class Database:
         try:
             yield
         except exc.DBAPIError as error:
-            raise self._translate(error) from error
+            raise faults.translated(error, self.name, self._busy_seconds) from error
         except exc.TimeoutError as error:
             raise DatabaseUnavailableError(f"No connection to {self.name} came free: {error}.") from error
 
-    def _translate(self, error: exc.DBAPIError) -> Exception:
-        said = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
-        if "locked" in said or "lock timeout" in said:
-            return LockedError(f"The database {self.name} stayed locked by another process for {self._busy_seconds:g} s.")
-        if "malformed" in said or "not a database" in said:
-            return IntegrityError(
-                f"The database {self.name} is damaged: {said}.",
-                hint="Move it away and run `gamearchive rebuild`: it makes the catalog anew from the packs.",
-            )
-        if "readonly database" in said:
-            said = "it, or its folder, is read-only, or the disk is full"
-        if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError) or error.connection_invalidated:
-            return DatabaseUnavailableError(f"The database {self.name} cannot do its work: {said}.")
-        return error
+
+@contextmanager
+def _journal_of(force: bool) -> Iterator[None]:
+    """A block that reads a journal which a damaged database may no longer have; with ``force`` it is gone on without."""
+    try:
+        yield
+    except IntegrityError as error:
+        if not force:
+            hint = "Its games in play cannot be read. To go on without them, add --force; it is kept beside the new one."
+            raise IntegrityError(error.message, hint=hint) from error

@@ -7,9 +7,9 @@ had given numbers to is forgotten with it: only what another transaction can see
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Column, Connection, Row, Select, Table, func, or_, select, tuple_
+from sqlalchemy import Column, Connection, Row, Table, func, or_, select, tuple_
 
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import batch_tags, batches, packs, player_keys, players, short_hash, tags, words
@@ -64,20 +64,20 @@ class Interning:
     def words(self, connection: Connection, ids: Collection[int]) -> Mapping[int, str]:
         """The words of these numbers."""
         return _remember(self._words, ids, lambda missing: {
-            row.id: row.word for row in _by_id(connection, select(words), words.c.id, missing)
+            row.id: row.word for row in self._by_id(connection, words.c, words.c.id, missing)
         })  # fmt: skip
 
     def players(self, connection: Connection, ids: Collection[int]) -> Mapping[int, Player]:
         """The players of these numbers."""
         return _remember(self._people, ids, lambda missing: {
             row.id: Player(decode_id(row.ident) or None, row.name or None)
-            for row in _by_id(connection, select(players), players.c.id, missing)
+            for row in self._by_id(connection, players.c, players.c.id, missing)
         })  # fmt: skip
 
     def packs(self, connection: Connection, ids: Collection[int]) -> Mapping[int, str]:
         """The keys of the packs of these numbers."""
         return _remember(self._packs, ids, lambda missing: {
-            row.id: row.key for row in _by_id(connection, select(packs.c.id, packs.c.key), packs.c.id, missing)
+            row.id: row.key for row in self._by_id(connection, [packs.c.id, packs.c.key], packs.c.id, missing)
         })  # fmt: skip
 
     def batches(self, connection: Connection, ids: Collection[int]) -> Mapping[int, BatchKey]:
@@ -85,10 +85,9 @@ class Interning:
         return _remember(self._batches, ids, lambda missing: self._read_batches(connection, missing))
 
     def _read_batches(self, connection: Connection, ids: Sequence[int]) -> dict[int, BatchKey]:
-        rows = _by_id(connection, select(batches), batches.c.id, ids)
+        rows = self._by_id(connection, batches.c, batches.c.id, ids)
         tagged: dict[int, list[tuple[str, str]]] = {}
-        statement = select(batch_tags.c.batch_id, tags.c.key, tags.c.value).join(tags, tags.c.id == batch_tags.c.tag_id)
-        for row in _by_id(connection, statement, batch_tags.c.batch_id, ids):
+        for row in self._by_id(connection, [batch_tags.c.batch_id, tags.c.key, tags.c.value], batch_tags.c.batch_id, ids):
             tagged.setdefault(row.batch_id, []).append((row.key, row.value))
         used = {getattr(row, name) for row in rows for name in _WORD_COLUMNS} - {None}
         known = self.words(connection, used)
@@ -182,6 +181,20 @@ class Interning:
         rows = connection.execute(statement.where(self._database.among(player_keys.c.hash, hashes)))
         return {(row.ident, row.name): row.id for row in rows}
 
+    def _by_id(
+        self, connection: Connection, columns: Iterable[Column[Any]], column: Column[int], ids: Sequence[int]
+    ) -> list[Row[Any]]:
+        """The rows of these numbers; columns of tags come with those of the batches that have them."""
+        columns = list(columns)
+        statement = select(*columns)
+        if column.table is batch_tags:
+            statement = statement.join(tags, tags.c.id == batch_tags.c.tag_id)
+        found: list[Row[Any]] = []
+        for start in range(0, len(ids), _CHUNK):
+            rows = connection.execute(statement.where(column.in_(ids[start : start + _CHUNK]))).all()
+            found += self._database.typed(rows, columns)
+        return found
+
     def _number(self, connection: Connection, table: Table, rows: Mapping[K, tuple[object, ...]]) -> dict[K, int]:
         """Insert rows under the next numbers; a key to each row in, its number out."""
         if not rows:
@@ -209,13 +222,4 @@ def _remember(known: dict[int, V], ids: Collection[int], read: Callable[[list[in
             known.clear()
         known.update(new)
         found |= new
-    return found
-
-
-def _by_id(
-    connection: Connection, statement: Select[tuple[object, ...]], column: Column[int], ids: Sequence[int]
-) -> list[Row[tuple[object, ...]]]:
-    found: list[Row[tuple[object, ...]]] = []
-    for start in range(0, len(ids), _CHUNK):
-        found += connection.execute(statement.where(column.in_(ids[start : start + _CHUNK]))).all()
     return found

@@ -32,6 +32,7 @@ from hashlib import blake2b
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ColumnElement,
@@ -52,7 +53,7 @@ from sqlalchemy import (
 
 from gamearchive.model import encode_id
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that makes these tables; a test holds the two together."""
 
 UNKNOWN_TIME = -(1 << 62)
@@ -60,6 +61,9 @@ UNKNOWN_TIME = -(1 << 62)
 
 UNKNOWN_SECOND = -(1 << 42)
 """The same, in seconds."""
+
+ACCEPTANCE_LAG = 120_000_000
+"""Microseconds by which a game's acceptance may trail its ``archived_at``; only that of a pack found later may trail more."""
 
 _SECOND = f"coalesce({{}} / 1000000, {UNKNOWN_SECOND})"
 
@@ -71,6 +75,12 @@ versions = Table(
     metadata,
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="gamearchive_version_pkc"),
+)
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", String(32), primary_key=True),  # of the archive, as the mark in its storage says it; one row
 )
 
 words = Table(
@@ -124,6 +134,15 @@ batches = Table(
     Column("completed_from", BigInteger, nullable=False),
     Column("completed_to", BigInteger, nullable=False),
 )
+
+
+def accepted_late() -> ColumnElement[bool]:
+    """Whether a batch was accepted longer after it was archived than others are: it lay in a pack that was found later."""
+    return literal_column(f"batches.archived_at < batches.accepted_at - {ACCEPTANCE_LAG}", Boolean)
+
+
+_LATE = text(f"archived_at < accepted_at - {ACCEPTANCE_LAG}")
+Index("ix_batches_late", batches.c.id, sqlite_where=_LATE, postgresql_where=_LATE)
 
 batch_tags = Table(
     "batch_tags",

@@ -43,6 +43,12 @@ def database_files(path: Path) -> list[Path]:
     return [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]
 
 
+def name_aside(path: Path) -> Path:
+    """A name beside a database, free for a damaged one to be kept under."""
+    names = (path.with_name(f"{path.name}.damaged{f'-{number}' if number > 1 else ''}") for number in count(1))
+    return next(name for name in names if not name.exists())
+
+
 def _connect(_: Dialect, __: ConnectionPoolEntry, arguments: list[str], parameters: dict[str, float]) -> sqlite3.Connection:
     path = Path(arguments[0])
     try:

@@ -72,7 +72,7 @@ def ingest(
                 in_hand = None
             plan = archive.plan(batch.records, sender, on_conflict)
             if dry_run:
-                yield Ingested(Added(plan.entries, plan.skipped), batch.rejections, batch.notices)
+                yield Ingested(Added(plan.entries, plan.skipped, plan.conflicts), batch.rejections, batch.notices)
             else:
                 # The next batch is read meanwhile: compressing and writing need neither this thread nor the interpreter's lock.
                 in_hand = plan, executor.submit(archive.put, plan), batch

@@ -2,88 +2,98 @@
 
 A pack's index repeats all that the catalog knows of its games, so that nothing of them is lost with the catalog. Packs are
 taken in the order in which they were archived. Two packs that hold one and the same revision (one of them left by a process
-that was killed before the catalog named it) give one row.
+that was killed before the catalog named it) give one row, which names the one that it can be read from. A game that can be read
+from none is marked as lost.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
-from msgspec.structs import replace
-
-from gamearchive.accession import PackRow
+from gamearchive.adoption import Adoption
 from gamearchive.archive import Archive
-from gamearchive.backends.base import PackContents
-from gamearchive.catalog import DictionaryRow
 from gamearchive.errors import IntegrityError, NotFoundError
-from gamearchive.model import ArchiveEntry, is_text
+from gamearchive.model import EntityKey, is_text
+
+_Lost = dict[tuple[EntityKey, bytes], str]
+"""Games, each by its key and checksum, with the reason why they cannot be read back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A pack that was taken in, with so many games; or the error that kept it out."""
+    """A pack that was taken in, with so many revisions, so many of them the first of their games, and so many that are lost; or
+    the error that kept it out.
+    """
 
     pack: str
     records: int = 0
+    games: int = 0
+    lost: int = 0
     error: IntegrityError | NotFoundError | None = None
 
 
-def rebuild(archive: Archive) -> Iterator[Rebuilt]:
-    """Fill an empty catalog from the packs.
+def rebuild(archive: Archive, *, stopping: Callable[[], bool] = lambda: False) -> Iterator[Rebuilt]:
+    """Fill an empty catalog from the packs, every byte of which is read.
+
+    Args:
+        archive: its storage is read, its catalog written.
+        stopping: whether to leave; the catalog is incomplete then.
 
     Yields:
         Each pack, once it is in the catalog or proven unreadable.
     """
-    order: list[tuple[int, str, bool, str]] = []
+    adoption = Adoption(archive)
+    order: list[tuple[int, str, bool, bool, str]] = []
+    lost: dict[str, _Lost] = {}
     for held in archive.holdings.packs():
+        if stopping():
+            return
         try:
-            entries = archive.holdings.contents(held.key).entries
+            inspected = adoption.inspect(held.key)
         except (IntegrityError, NotFoundError) as error:
             yield Rebuilt(held.key, error=error)
-        else:
-            instant = min(entry.provenance.archived_at for entry in entries)
-            order.append((instant, entries[0].entity_type, is_text(entries[0].content_type), held.key))
-    for _, together in groupby(sorted(order), key=itemgetter(0)):
-        yield from _take_in(archive, [archive.holdings.contents(key) for *_, key in together])
-
-
-def _take_in(archive: Archive, together: Sequence[PackContents]) -> Iterator[Rebuilt]:
-    """Name packs that were archived at one moment, and so, most likely, in one transaction."""
-    for contents in together:
-        _name_dictionary(archive, contents)
-    entries = _numbered(archive, [entry for contents in together for entry in contents.entries])
-    counts = Counter(entry.place.pack for entry in entries)
-    packs = [contents.pack for contents in together]
-    if entries:
-        rows = [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id) for pack in packs if counts[pack.key]]
-        archive.catalog.add(entries, rows)
-    yield from (Rebuilt(pack.key, counts[pack.key]) for pack in packs)
-
-
-def _name_dictionary(archive: Archive, contents: PackContents) -> None:
-    if contents.dictionary is None:
-        return
-    number, expected = contents.dictionary
-    entity_type = contents.entries[0].entity_type
-    for copy in archive.holdings.dictionary_copies(entity_type, number).values():
-        if copy is not None and copy.checksum == expected:
-            archive.catalog.add_dictionary(DictionaryRow(number, entity_type, expected, len(copy.data)))
+            continue
+        entries = inspected.contents.entries
+        instant = min(entry.provenance.archived_at for entry in entries)
+        # Of two copies the one whose name is right comes first.
+        order.append((instant, entries[0].entity_type, is_text(entries[0].content_type), not inspected.whole, held.key))
+        if inspected.lost:
+            lost[held.key] = {(entry.key, entry.checksum): reason for entry, reason in inspected.lost.items()}
+    order.sort()
+    best = _best(archive, [key for *_, key in order], lost)
+    # What was archived at one moment was, most likely, archived in one transaction.
+    for _, group in groupby(order, key=itemgetter(0)):
+        if stopping():
             return
-    archive.catalog.add_dictionary(DictionaryRow(number, entity_type, expected, 0))  # lost: verify will say so
+        together = list(group)
+        packs = [archive.holdings.contents(key) for *_, key in together]
+        chosen = [
+            entry
+            for pack in packs
+            for entry in pack.entries
+            if best.get((entry.key, entry.checksum), pack.pack.key) == pack.pack.key
+        ]
+        gone = {key: {game: why for game, why in lost.get(key, {}).items() if best[game] == key} for *_, key in together}
+        taken = adoption.take(packs, chosen, {game: why for games in gone.values() for game, why in games.items()})
+        records = Counter(entry.place.pack for entry in taken)
+        firsts = Counter(entry.place.pack for entry in taken if entry.revision == 1)
+        for key, games in gone.items():
+            yield Rebuilt(key, records[key], firsts[key], len(games))
 
 
-def _numbered(archive: Archive, entries: Sequence[ArchiveEntry]) -> list[ArchiveEntry]:
-    """The entries with the revisions that follow on what is in the catalog, and without what is in it already."""
-    there = archive.catalog.known({entry.key for entry in entries}).games
-    known = {key: (latest.revision, latest.checksum) for key, latest in there.items()}
-    numbered: dict[int, ArchiveEntry] = {}
-    for position, entry in sorted(enumerate(entries), key=lambda pair: pair[1].revision):
-        revision, digest = known.get(entry.key, (0, b""))
-        if digest != entry.checksum:
-            known[entry.key] = revision + 1, entry.checksum
-            numbered[position] = replace(entry, revision=revision + 1)
-    return [numbered[position] for position in sorted(numbered)]
+def _best(archive: Archive, keys: list[str], lost: dict[str, _Lost]) -> dict[tuple[EntityKey, bytes], str]:
+    """The pack that each game that is lost in one is to be taken from: one that it can be read from, if there is any."""
+    best: dict[tuple[EntityKey, bytes], str] = {}
+    for key in reversed(keys):
+        best |= dict.fromkeys(lost.get(key, ()), key)
+    readable = set[tuple[EntityKey, bytes]]()
+    for key in keys if best else ():
+        found = {(entry.key, entry.checksum) for entry in archive.holdings.contents(key).entries} & best.keys()
+        new = found - lost.get(key, {}).keys() - readable
+        best |= dict.fromkeys(new, key)
+        readable |= new
+    return best

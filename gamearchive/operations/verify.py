@@ -1,13 +1,15 @@
 """Is the archive what it says it is? Packs, catalog and dictionaries, held against each other.
 
-Quick: every pack that the catalog names is there and has its length; every dictionary is there twice, and good; what the
-catalog does not name is an orphan. Full: every byte of every pack as well, against the pack's name, its own checksums and the
-catalog's rows. What is found is told; only with ``repair`` is anything changed: orphans go, a damaged copy of a dictionary is
-written anew from the good one, and games whose bytes are lost are marked: should they come again, they are archived again.
+Quick: every pack that the catalog names is there and has its length; every dictionary is there twice, and good; what is marked
+as lost is still lost; what the catalog does not name is an orphan. Full: every byte of every pack as well, against the pack's
+name, its own checksums and the catalog's rows. What is found is told; only with ``repair`` is anything changed: a damaged copy
+of a dictionary is written anew from the good one, games whose bytes are lost are marked, and no longer once they have come back
+(should they come again, they are archived again), and orphans go, or are taken in.
 
-Packs are compared in the order of their keys, so that memory stays bounded. Orphans are no damage: they are what a killed
-process leaves, or what a running one has not named yet. To take them away, nothing else may be adding; and one that holds a
-game that the catalog does not know is never taken away, for it may be the catalog that was lost.
+Packs are compared in the order of their keys, so that memory stays bounded. An orphan is no damage where the catalog has all
+its games: it is what a killed process leaves. It goes. One that holds games that are nowhere else is named by the catalog
+instead, for it may be the catalog that lost them. What cannot be read is left alone. To change anything, nothing else may be
+adding.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from hashlib import blake2b
 from msgspec.structs import replace
 
 from gamearchive.accession import PackRow
+from gamearchive.adoption import Adoption, unreadable
 from gamearchive.archive import Archive
 from gamearchive.backends.base import HeldPack
 from gamearchive.catalog import DictionaryRow
@@ -27,6 +30,7 @@ from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import ArchiveEntry
 
 _NO_COPY = "no copy of this dictionary is good, and games compressed with it cannot be read"
+_UNNAMED = "the catalog does not name it"
 
 
 class Finding(Enum):
@@ -39,21 +43,29 @@ class Finding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One finding. ``entry`` is the game it is about, None where it is about a pack or a dictionary as a whole."""
+    """One finding. ``entry`` is the game it is about, None where it is about a pack or a dictionary as a whole.
+
+    ``harmless`` is what no game is at stake with.
+    """
 
     finding: Finding
     object: str
     reason: str
     entry: ArchiveEntry | None = None
     repaired: bool = False
+    harmless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A pack that was looked at, with so many games, and what was found about it; no pack where it is about something else."""
+    """A pack that was looked at, with so many revisions of so many games, whether every byte of it was read, and what was found
+    about it; no pack where it is about something else.
+    """
 
     pack: str | None
-    records: int
+    records: int = 0
+    games: int = 0
+    read: bool = False
     found: Sequence[Found] = ()
 
 
@@ -64,35 +76,49 @@ def verify(
     sample: float = 1.0,
     repair: bool = False,
     stopping: Callable[[], bool] = lambda: False,
+    adding: Callable[[], bool] = lambda: False,
 ) -> Iterator[Checked]:
     """Check the archive.
 
     Args:
         archive: which.
         full: read every byte, and not only lengths.
-        sample: the share of packs to read when ``full``, above 0 to 1; the same share of the same packs always.
+        sample: the share of packs to read when ``full``, above 0 to 1; the same share of the same packs always, and the first.
         repair: mend what can be mended, mark what is lost. The caller holds the archive, exclusively.
         stopping: whether to leave after the pack in hand.
+        adding: whether somebody is adding games just now, whose packs the catalog may be about to name.
 
     Yields:
-        Each pack, as it is done, and the dictionaries before them.
+        The dictionaries, then each pack, as it is done, and then what the catalog does not name.
     """
     gone: set[tuple[str, int | None]] = set()
+    needed: set[tuple[str, int | None]] = set()
+    strays: list[str] = []
+    begun = False
     for dictionary in archive.catalog.dictionaries():
         found = _check_dictionary(archive, dictionary, repair=repair)
         if any(each.reason == _NO_COPY for each in found):
             gone.add((dictionary.entity_type, dictionary.id))
-        yield Checked(None, 0, found)
+        yield Checked(None, found=found)
     for row, held in _pairs(archive):
         if stopping():
             return
-        if row is None and held is not None:
-            # The listing of the storage is newer than that of the catalog, which may name it by now.
-            if not archive.catalog.has_pack(held.key):
-                yield Checked(None, 0, [_check_orphan(archive, held, repair=repair)])
-        elif row is not None:
-            readable = (row.key.partition("/")[0], row.dictionary_id) not in gone
-            yield _check_pack(archive, row, held, readable=readable, full=full and _chosen(row.key, sample), repair=repair)
+        if row is not None:
+            dictionary_id = (row.key.partition("/")[0], row.dictionary_id)
+            needed.add(dictionary_id)
+            read = full and (not begun or _chosen(row.key, sample))
+            begun = True
+            yield _check_pack(archive, row, held, readable=dictionary_id not in gone, full=read, repair=repair)
+        elif held is not None:
+            strays.append(held.key)
+    stays = False
+    for stray in _check_strays(archive, strays, adding=adding, repair=repair):
+        if stopping():
+            return
+        stays |= not stray.repaired
+        yield Checked(None, found=[stray])
+    for stray in _check_stray_dictionaries(archive, needed, repair=repair and not stays):
+        yield Checked(None, found=[stray])
     if repair:
         archive.holdings.sweep()
 
@@ -120,26 +146,65 @@ def _pairs(archive: Archive) -> Iterator[tuple[PackRow | None, HeldPack | None]]
             row, there = next(rows, None), next(held, None)
 
 
-def _check_orphan(archive: Archive, held: HeldPack, *, repair: bool) -> Found:
-    """A pack that the catalog does not name. It goes only if all its games can be read from where the catalog has them: it
-    may be the catalog that was lost, or the pack that it names.
-    """
+def _check_strays(archive: Archive, keys: Sequence[str], *, adding: Callable[[], bool], repair: bool) -> Iterator[Found]:
+    """Packs that the catalog does not name, in the order in which they were archived, as a rebuild would take them."""
+    order: list[tuple[int, str]] = []
+    for key in keys:
+        try:
+            order.append((min(entry.provenance.archived_at for entry in archive.holdings.contents(key).entries), key))
+        except (IntegrityError, NotFoundError) as error:
+            if not archive.catalog.has_pack(key):
+                yield Found(Finding.ORPHANED, key, f"{_UNNAMED}, and it is left alone: {error.message}")
+    # In this order: who has ended adding has named what he put.
+    about_to_be_named = bool(order) and adding()
+    adoption = Adoption(archive)
+    for _, key in sorted(order):
+        if not archive.catalog.has_pack(key):
+            yield _check_stray(archive, adoption, key, about_to_be_named=about_to_be_named, repair=repair)
+
+
+def _check_stray(archive: Archive, adoption: Adoption, key: str, *, about_to_be_named: bool, repair: bool) -> Found:
     try:
-        entries = archive.holdings.contents(held.key).entries
+        stray = adoption.inspect(key)
     except (IntegrityError, NotFoundError) as error:
-        return Found(Finding.ORPHANED, held.key, f"the catalog does not name it, and it is left alone: {error.message}")
-    alone = sum(not _is_elsewhere(archive, entry) for entry in entries)
-    if alone:
-        reason = f"the catalog does not name it, nor {alone} of its games: archive these again, or run `gamearchive rebuild`"
-        return Found(Finding.ORPHANED, held.key, reason)
-    removed = repair and archive.holdings.remove_pack(held.key)
-    return Found(Finding.ORPHANED, held.key, "the catalog does not name it, and has all its games", repaired=removed)
+        return Found(Finding.ORPHANED, key, f"{_UNNAMED}, and it is left alone: {error.message}")
+    use = adoption.use_of(stray)
+    if use.wanted and repair:
+        archive.catalog.mark_damaged(use.replaced, use.replaced)
+        adoption.take([stray.contents], use.wanted)
+        reason = f"the catalog did not name it, nor {len(use.wanted)} of its games, and does now"
+        return Found(Finding.ORPHANED, key, reason, repaired=True)
+    if use.wanted:
+        reason = f"{_UNNAMED}, nor {len(use.wanted)} of its games"
+        return Found(Finding.ORPHANED, key, reason, harmless=about_to_be_named)
+    if use.lost:
+        return Found(Finding.ORPHANED, key, f"{_UNNAMED}, nor {use.lost} of its games, which cannot be read: it is left alone")
+    if use.overtaken:
+        reason = f"{_UNNAMED}, and has {use.overtaken} of its games with other, later bytes: it is left alone"
+        return Found(Finding.ORPHANED, key, reason, harmless=True)
+    removed = repair and archive.holdings.remove(key)
+    return Found(Finding.ORPHANED, key, f"{_UNNAMED}, and has all its games", repaired=removed, harmless=True)
 
 
-def _is_elsewhere(archive: Archive, entry: ArchiveEntry) -> bool:
-    """Whether the catalog names the same bytes in another place, from which they can be read."""
-    same = [each for each in archive.catalog.revisions(entry.entity_id, entry.entity_type) if each.checksum == entry.checksum]
-    return any(not _lost(archive, [each]) for each in same)
+def _check_stray_dictionaries(archive: Archive, needed: set[tuple[str, int | None]], *, repair: bool) -> Iterator[Found]:
+    """Copies of dictionaries that the catalog does not name; one that a pack needs is named, others go."""
+    named = {(row.entity_type, row.id) for row in archive.catalog.dictionaries()}
+    try:
+        for key, dictionary in archive.holdings.dictionary_files():
+            if dictionary is None:
+                yield Found(Finding.ORPHANED, key, "this is not the name of a dictionary, and it is left alone", harmless=True)
+            elif dictionary in named:
+                continue
+            elif dictionary not in needed:
+                removed = repair and archive.holdings.remove(key)
+                yield Found(Finding.ORPHANED, key, f"{_UNNAMED}, and no pack needs it", repaired=removed, harmless=True)
+            else:
+                good = next((copy for copy in archive.holdings.dictionary_copies(*dictionary).values() if copy), None)
+                if good and repair:
+                    archive.catalog.add_dictionary(DictionaryRow(good.id, good.entity_type, good.checksum, len(good.data)))
+                yield Found(Finding.ORPHANED, key, f"{_UNNAMED}, and packs need it", repaired=repair and good is not None)
+    except UnsupportedError:
+        return
 
 
 def _chosen(key: str, sample: float) -> bool:
@@ -157,6 +222,7 @@ def _check_dictionary(archive: Archive, row: DictionaryRow, *, repair: bool) -> 
 
 
 def _check_pack(archive: Archive, row: PackRow, held: HeldPack | None, *, readable: bool, full: bool, repair: bool) -> Checked:
+    counts = archive.catalog.counts_of(row.key)
     finding, reason = Finding.DAMAGED, None
     if held is None:
         finding, reason = Finding.MISSING, "the pack is missing"
@@ -164,50 +230,42 @@ def _check_pack(archive: Archive, row: PackRow, held: HeldPack | None, *, readab
         reason = f"the pack has {held.stored_bytes} bytes, and not {row.stored_bytes}"
     elif not readable:
         reason = f"dictionary {row.dictionary_id}, that it needs, is lost"
-    elif not full:
-        return Checked(row.key, archive.catalog.count_of(row.key))
-    entries = archive.catalog.entries_of(row.key)
-    if reason is None:
-        reason = _read_pack(archive, row, entries)
-    lost = {} if reason is None else dict.fromkeys(entries, reason) if held is None else _lost(archive, entries)
+    sound = reason is None and not full
+    # A sound pack's games are not read, but for those that were lost before, and may have come back with it.
+    entries = archive.catalog.entries_of(row.key, marked=True) if sound and counts.marked else []
+    if not sound:
+        entries = archive.catalog.entries_of(row.key)
+        reason = reason or _read_pack(archive, row, entries)
+    lost = dict.fromkeys(entries, "the pack is missing") if held is None else {}
+    if held is not None and (reason or sound):
+        lost = unreadable(archive, entries)
     if repair:
         archive.catalog.mark_damaged(entries, lost)
     found = [Found(finding, row.key, why, entry) for entry, why in lost.items()]
     if reason and not found:
         found = [Found(finding, row.key, reason)]
-    return Checked(row.key, len(entries), found)
+    return Checked(row.key, counts.revisions, counts.revisions - counts.superseded, full, found)
 
 
 def _read_pack(archive: Archive, row: PackRow, entries: Sequence[ArchiveEntry]) -> str | None:
     """What is wrong with a pack, each byte of it read; None if nothing is."""
-    named = {(entry.key, entry.revision): entry for entry in entries}
+    named = {(entry.key, entry.place): entry for entry in entries}
     try:
         for entry, result in archive.holdings.records(row.key):
             if isinstance(result, IntegrityError):
                 return result.message
-            there = named.pop((entry.key, entry.revision), None)
+            there = named.pop((entry.key, entry.place), None)
             if there is not None and not _same(there, entry):
                 return f"its index and the catalog say different things of game {entry.entity_id!r}"
     except (IntegrityError, NotFoundError) as error:
         return error.message
     except UnsupportedError:
-        return next(iter(_lost(archive, entries).values()), None)
+        return next(iter(unreadable(archive, entries).values()), None)
     if named:
         return f"it lacks game {next(iter(named))[0].entity_id!r}, that the catalog says is in it"
     return None
 
 
 def _same(row: ArchiveEntry, indexed: ArchiveEntry) -> bool:
-    """Whether catalog and pack agree; that a later revision has come is the catalog's to know."""
-    return replace(row, superseded=False) == indexed
-
-
-def _lost(archive: Archive, entries: Sequence[ArchiveEntry]) -> dict[ArchiveEntry, str]:
-    """Which of these games cannot be read back, each with the reason: the others of a damaged pack are still good."""
-    lost: dict[ArchiveEntry, str] = {}
-    for entry in entries:
-        try:
-            archive.holdings.get(entry)
-        except (IntegrityError, NotFoundError) as error:
-            lost[entry] = error.message
-    return lost
+    """Whether catalog and pack agree; how many revisions came before, and whether one came later, is the catalog's to know."""
+    return replace(row, superseded=False, revision=indexed.revision) == indexed

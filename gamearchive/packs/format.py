@@ -35,6 +35,7 @@ that they do not know they pass over; a pack of an unknown version they refuse. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -69,6 +70,7 @@ _MAX_SEEK_TABLE_BYTES = 8 * MAX_RECORDS + 25
 _INDEX_LEVEL = 3  # most of an index is random, and higher levels find no more in it
 _TAIL_BYTES = 64 << 10
 _RUN_BYTES = 4 << 20
+_KEY = re.compile(r"[^/]+/\d{4}/\d\d/\d\d/[0-9a-f]{32}\.zst", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 ReadAt = Callable[[int, int], bytes]
@@ -140,6 +142,11 @@ def pack_key(entity_type: str, archived_at: int, digest: str) -> str:
     """
     day = _EPOCH + timedelta(microseconds=archived_at)
     return f"{entity_type}/{day:%Y/%m/%d}/{digest}.zst"
+
+
+def is_pack_key(key: str, entity_type: str) -> bool:
+    """Whether a pack of this type of games may have this name, as far as its bytes need not be read to tell."""
+    return key.startswith(f"{entity_type}/") and _KEY.fullmatch(key) is not None
 
 
 def verify_pack(key: str, data: bytes) -> None:

@@ -18,7 +18,16 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from gamearchive.errors import IntegrityError, UsageError
-from gamearchive.model import CHECKSUM_BYTES, ArchiveEntry, Facts, Place, Player, Provenance, check_type, id_problem
+from gamearchive.model import (
+    CHECKSUM_BYTES,
+    ArchiveEntry,
+    Facts,
+    Place,
+    Player,
+    Provenance,
+    check_type,
+    id_problem,
+)
 from gamearchive.packs.columns import (
     MAX_TEXTS,
     Identifiers,
@@ -33,6 +42,10 @@ from gamearchive.packs.columns import (
 from gamearchive.packs.frames import FrameSize
 
 MAX_RECORDS = 1 << 16
+
+_MAX_REVISION = (1 << 31) - 1  # what a database takes
+_ARCHIVED_FROM = -62_135_596_800_000_000  # the year 1, in microseconds since the epoch
+_ARCHIVED_BEFORE = 253_370_764_800_000_000  # the year 9999: what is archived next comes after the latest, and has a date too
 
 Value = TypeVar("Value")
 
@@ -207,6 +220,9 @@ def _entries(index: Index, pack: str, sizes: Sequence[FrameSize], counts: Sequen
     if len(index.checksums) != records * CHECKSUM_BYTES:
         raise ValueError("there are too many or too few checksums")
     check_type(index.entity_type)
+    for provenance in index.provenances:
+        if not _ARCHIVED_FROM <= provenance.archived_at < _ARCHIVED_BEFORE:
+            raise ValueError(f"a record was archived at {provenance.archived_at} microseconds, out of all range")
     lengths = unpack_numbers(index.lengths, records)
     rows = zip(
         _required_ids(index.ids, records),
@@ -221,6 +237,8 @@ def _entries(index: Index, pack: str, sizes: Sequence[FrameSize], counts: Sequen
     for rank, (entity_id, revision, content_type, facts, provenance, raw_bytes, (place, stored_bytes)) in enumerate(rows):
         if content_type is None or provenance is None:
             raise ValueError("a record is without content type or provenance")
+        if not 0 < revision <= _MAX_REVISION:
+            raise ValueError(f"a revision is {revision}")
         digest = index.checksums[rank * CHECKSUM_BYTES : (rank + 1) * CHECKSUM_BYTES]
         yield ArchiveEntry(
             index.entity_type,

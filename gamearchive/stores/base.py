@@ -51,6 +51,16 @@ class Store(ABC):
     def put(self, key: str, data: bytes) -> None:
         """Store an object durably, in place of an earlier one. The same bytes once more are harmless."""
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Store an object durably, unless there is one of this key, which then stays: False.
+
+        A store of which many processes can tell at once who came first does better than this method.
+        """
+        if self.size(key) is not None:
+            return False
+        self.put(key, data)
+        return True
+
     @abstractmethod
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read an object, or a range of it.

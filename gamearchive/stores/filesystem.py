@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gamearchive import files
-from gamearchive.errors import NotFoundError, StorageUnavailableError
+from gamearchive.errors import ExistsError, NotFoundError, StorageUnavailableError
 from gamearchive.stores.base import Store, StoredObject, check_key, is_key
 
 
@@ -44,6 +44,15 @@ class FileSystemStore(Store):
             files.sync(path)  # who wrote it may have died between the rename and the sync
         else:
             files.put(path, data, overwrite=True, scratch=self._scratch)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        self._settle(path.parent)
+        try:
+            files.put(path, data, overwrite=False, scratch=self._scratch)
+        except ExistsError:
+            return False
+        return True
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         return files.read_range(self._path(key), offset, length)

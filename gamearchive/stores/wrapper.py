@@ -24,6 +24,9 @@ class WrapperStore(Store):
     def put(self, key: str, data: bytes) -> None:
         self.inner.put(key, data)
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        return self.inner.put_new(key, data)
+
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         return self.inner.get(key, offset, length)
 

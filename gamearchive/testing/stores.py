@@ -122,6 +122,14 @@ class StoreTests(ABC):
         store.put("a/b", data)
         assert self.peek(store, "a/b") == data
 
+    def test_put_new_stores_what_is_not_there_and_leaves_what_is(self, store: Store) -> None:
+        """The first to come is the one whose bytes stay."""
+        assert store.put_new("a/b", b"first") is True
+        assert store.put_new("a/b", b"second") is False
+        assert self.peek(store, "a/b") == b"first"
+        with pytest.raises(UsageError):
+            store.put_new("../a", b"x")
+
     def test_delete(self, store: Store) -> None:
         """What is deleted is gone, and nothing else is."""
         self.plant(store, "a/b", b"goes")
@@ -249,6 +257,10 @@ class FaultyStore(WrapperStore):
     def put(self, key: str, data: bytes) -> None:
         with self._operation("put", key) as failing:
             self.inner.put(key, data[: len(data) // 2] if failing and self._fault is Fault.CUT else data)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        with self._operation("put", key) as failing:
+            return self.inner.put_new(key, data[: len(data) // 2] if failing and self._fault is Fault.CUT else data)
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         with self._operation("get", key) as failing:

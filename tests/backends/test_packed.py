@@ -159,7 +159,7 @@ def with_dictionary(folder: Path) -> tuple[PackHoldings, list[bytes], list[GameA
     return holdings, make_games(5), []
 
 
-@pytest.mark.parametrize("spoil", ["lost", "damaged", "another"])
+@pytest.mark.parametrize("spoil", ["lost", "damaged", "another", "linked"])
 @pytest.mark.parametrize("copy", [0, 1])
 def test_one_good_copy_of_a_dictionary_is_enough(tmp_path: Path, copy: int, spoil: str) -> None:
     holdings, games, _ = with_dictionary(tmp_path)
@@ -169,6 +169,9 @@ def test_one_good_copy_of_a_dictionary_is_enough(tmp_path: Path, copy: int, spoi
         path.unlink()
     elif spoil == "damaged":
         flip(path, 1000)
+    elif spoil == "linked":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
     else:
         path.write_bytes(b"no dictionary at all")
     fresh = PackHoldings(FileSystemStore(tmp_path))
@@ -187,12 +190,23 @@ def test_without_its_dictionary_a_game_is_named_as_lost(tmp_path: Path) -> None:
         PackHoldings(FileSystemStore(tmp_path)).get(entry)
 
 
+def test_a_dictionary_that_cannot_be_asked_for_is_not_called_lost(tmp_path: Path) -> None:
+    holdings, games, _ = with_dictionary(tmp_path)
+    deposit = holdings.put(entries_of_games(games), games, small_dictionary())
+    first, second = (tmp_path / key for key in dictionary_keys("game", small_dictionary().id))
+    first.unlink()
+    second.rename(tmp_path / "elsewhere")
+    second.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageUnavailableError, match="symbolic link"):
+        PackHoldings(FileSystemStore(tmp_path)).get(deposit.entries[0])
+
+
 def test_a_pack_that_is_gone_is_not_found(tmp_path: Path) -> None:
     holdings, games, _ = with_dictionary(tmp_path)
     deposit = holdings.put(entries_of_games(games), games, None)
     key = deposit.packs[0].key
-    assert holdings.remove_pack(key) is True
-    assert holdings.remove_pack(key) is False
+    assert holdings.remove(key) is True
+    assert holdings.remove(key) is False
     for call in (lambda: holdings.get(deposit.entries[0]), lambda: holdings.contents(key), lambda: list(holdings.records(key))):
         with pytest.raises(NotFoundError):
             call()

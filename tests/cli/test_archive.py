@@ -60,7 +60,7 @@ def test_what_json_tells_is_a_promise(gamearchive: Run) -> None:
     item, error, told = lines(ended)
     assert list(item) == ["type", *GAME_FIELDS]
     assert list(error) == ["type", "code", "message", "source", "line", "reason"]
-    assert list(told) == ["type", "archived", "skipped", "failed", "raw_bytes", "stored_bytes", "seconds"]
+    assert list(told) == ["type", "archived", "skipped", "conflicts", "failed", "raw_bytes", "stored_bytes", "seconds"]
     assert [line["type"] for line in (item, error, told)] == ["item", "error", "summary"]
     assert (error["source"], error["line"]) == ("games.ndjson", 2)
     assert (told["archived"], told["skipped"], told["failed"], told["raw_bytes"]) == (1, 0, 1, 31)
@@ -279,6 +279,16 @@ def test_the_format_may_be_said(gamearchive: Run) -> None:
     assert archived(gamearchive, "games.txt", "--format", "json") == (2, 0, 0)
     assert sorted(payloads(gamearchive)) == ["a", "b", "games.txt"]
     assert gamearchive("archive", "games.txt", "--format", "sgf").code == 2
+
+
+def test_what_is_left_out_for_its_other_bytes_is_counted_apart(gamearchive: Run) -> None:
+    Path("one.ndjson").write_text('{"id": "a"}\n{"id": "b"}\n', encoding="utf-8")
+    Path("two.ndjson").write_text('{"id": "a", "score": 1}\n{"id": "b"}\n', encoding="utf-8")
+    assert gamearchive("archive", "one.ndjson").code == 0
+    told = summary(gamearchive("archive", "two.ndjson", "--on-conflict", "skip", "--json"))
+    assert (told["archived"], told["skipped"], told["conflicts"]) == (0, 2, 1)
+    ended = gamearchive("archive", "two.ndjson", "--on-conflict", "skip")
+    assert "1 there already, 1 left out, there with other bytes" in ended.err
 
 
 @pytest.mark.parametrize("wrong", [(), ("x", "--type", "No Such"), ("x", "--on-conflict", "merge")])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from archiving import games
 from journaling import journal, recovered, snapshot
 from running import Ended, Run
+
+from gamearchive.adoption import Adoption, Inspected
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -71,7 +75,7 @@ def test_with_a_yes_it_is_made_anew(gamearchive: Run) -> None:
     for flag in ("--yes", "-y"):
         ended = gamearchive("rebuild", flag)
         assert (ended.code, ended.out) == (0, "")
-        assert ended.err.endswith(" games from 4 packs.\n")
+        assert ended.err == "Took 129 games (130 revisions) from 4 packs.\n"
         assert everything(gamearchive) == before
 
 
@@ -87,14 +91,76 @@ def test_a_dry_run_says_what_it_would_take_and_changes_nothing(gamearchive: Run)
     assert not Path("home/gamearchive.db").exists()
 
 
-def test_a_damaged_catalog_is_moved_away_and_made_anew(gamearchive: Run) -> None:
+def scribble(database: Path) -> None:
+    database.write_bytes(b"x" * 50_000)
+
+
+def scribble_in_the_middle(database: Path) -> None:
+    data = bytearray(database.read_bytes())
+    for page in range(4096, len(data), 4096):
+        data[page : page + 100] = b"x" * 100
+    database.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [scribble, scribble_in_the_middle])
+def test_a_damaged_catalog_is_kept_aside_and_made_anew(gamearchive: Run, harm: Callable[[Path], None]) -> None:
     before = everything(gamearchive)
-    Path("home/gamearchive.db").write_bytes(b"x" * 50_000)
-    ended = gamearchive("query")
-    assert ended.code == 14
-    assert "gamearchive rebuild" in ended.err
-    Path("home/gamearchive.db").rename("away.db")
-    assert gamearchive("rebuild").code == 0
+    for name in ("gamearchive.db.damaged", "gamearchive.db.damaged-2"):
+        harm(Path("home/gamearchive.db"))
+        damaged = Path("home/gamearchive.db").read_bytes()
+        ended = gamearchive("query")
+        assert ended.code == 14
+        assert "gamearchive rebuild" in ended.err
+        assert gamearchive("rebuild").code == 18
+        if harm is scribble_in_the_middle:  # of the games in play, too
+            ended = gamearchive("rebuild", "--yes")
+            assert (ended.code, "--force" in ended.err) == (14, True)
+        ended = gamearchive("rebuild", "--yes", "--force")
+        assert ended.code == 0
+        assert str(Path("home").resolve() / name) in ended.err
+        assert Path("home", name).read_bytes() == damaged
+        assert everything(gamearchive) == before
+    assert gamearchive("archive", "games.ndjson").code == 0
+
+
+def test_a_catalog_of_more_games_than_there_are_packs_for_stays(gamearchive: Run) -> None:
+    before = everything(gamearchive)
+    Path("home/packs").rename("away")
+    for form in (("--yes",), ("--dry-run",)):
+        ended = gamearchive("rebuild", *form)
+        assert (ended.code, "129" in ended.err, "--force" in ended.err) == (18, True, True)
+    Path("home/packs/chess").mkdir(parents=True)
+    assert gamearchive("rebuild", "--yes").code == 18
+    Path("home/packs/chess").rmdir()
+    Path("home/packs").rmdir()
+    Path("away").rename("home/packs")
+    assert everything(gamearchive) == before
+    for path in Path("home/packs/chess").rglob("*.zst"):
+        path.unlink()
+    assert gamearchive("rebuild", "--yes").code == 18
+    assert gamearchive("rebuild", "--yes", "--force").code == 0
+    assert gamearchive("query", "--count").out == "123\n"
+
+
+@pytest.mark.parametrize("command", [("query",), ("verify",), ("restore", "g-1"), ("stats",), ("show", "g-1")])
+def test_without_a_catalog_it_is_what_every_command_names(gamearchive: Run, command: tuple[str, ...]) -> None:
+    remove_catalog()
+    ended = gamearchive(*command)
+    assert (ended.code, "gamearchive rebuild" in ended.err) == (10, True)
+
+
+def test_interrupted_it_says_that_the_catalog_is_as_it_was(gamearchive: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = everything(gamearchive)
+    whole = Adoption.inspect
+
+    def interrupted(self: Adoption, key: str) -> Inspected:
+        signal.raise_signal(signal.SIGINT)
+        return whole(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Adoption, "inspect", interrupted)
+        ended = gamearchive("rebuild", "--yes")
+    assert (ended.code, "The catalog is as it was." in ended.err) == (130, True)
     assert everything(gamearchive) == before
 
 

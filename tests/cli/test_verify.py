@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from archiving import flip, games
 from running import Ended, Run
+
+from gamearchive.backends.base import HeldPack
+from gamearchive.backends.packed import PackHoldings
 
 KEYS = ["type", "packs", "records", "damaged", "missing", "orphaned", "repaired"]
 
@@ -47,7 +52,33 @@ def test_all_is_well(gamearchive: Run) -> None:
         ended = gamearchive("verify", *options, "--json")
         assert (ended.code, ended.err) == (0, "")
         assert sums(ended) == (3, 220, 0, 0, 0, 0)
-        assert gamearchive("verify", *options) == Ended(0, "", "Checked 220 games in 3 packs: all well.\n")
+        read = ", 1 of which read byte by byte" if "--sample" in options else ""
+        assert gamearchive("verify", *options) == Ended(0, "", f"Checked 220 games in 3 packs{read}: all well.\n")
+
+
+def test_the_least_sample_reads_one_pack(gamearchive: Run) -> None:
+    assert "1 of which read byte by byte" in gamearchive("verify", "--sample", "1e-9%").err
+
+
+def test_revisions_are_told_from_games(gamearchive: Run) -> None:
+    Path("again.ndjson").write_text('{"id": "g-7", "status": "replayed"}')
+    assert gamearchive("archive", "again.ndjson").code == 0
+    assert gamearchive("verify").err == "Checked 220 games (221 revisions) in 4 packs: all well.\n"
+
+
+def test_interrupted_it_does_not_say_that_all_is_well(gamearchive: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = PackHoldings.packs
+
+    def interrupted(self: PackHoldings) -> Iterator[HeldPack]:
+        yield from islice(whole(self), 2)
+        signal.raise_signal(signal.SIGINT)
+        yield from islice(whole(self), 2, None)
+
+    monkeypatch.setattr(PackHoldings, "packs", interrupted)
+    ended = gamearchive("verify")
+    assert ended.code == 130
+    assert "Interrupted after " in ended.err
+    assert "nothing found so far" in ended.err
 
 
 def remove(pack: Path, _: int) -> None:
@@ -92,9 +123,61 @@ def test_harm_is_found_and_the_lost_games_are_named(
         assert sorted(str(item["entity_id"]) for item in items if item["entity_id"]) == sorted(lost)
     people = gamearchive("verify", "--full")
     assert (people.code, people.out) == (3, "")
-    assert people.err.count("warning: ") == sum(full)
+    assert people.err.count("warning: ") == 1
+    assert "verify --repair" in people.err if lost else "1 file damaged" in people.err
+    named = ", ".join(repr(entity_id) for entity_id in lost[:5])
+    more = f" … and {len(lost) - 5} more" if len(lost) > 5 else ""
+    assert f"{named}{more}: " in people.err
+    told_all = gamearchive("verify", "--full", "--verbose").err
     for entity_id in lost:
-        assert f"game {entity_id!r}, revision 1: " in people.err
+        assert f"game {entity_id!r}, revision 1: " in told_all
+
+
+def test_people_are_told_of_so_many_packs_and_no_more(gamearchive: Run, tmp_path: Path) -> None:
+    for number in range(22):
+        Path("one.ndjson").write_text(f'{{"id": "one-{number}"}}')
+        assert gamearchive("archive", "one.ndjson", "--home", "many").code == 0
+    for pack in Path("many/packs").rglob("*.zst"):
+        pack.unlink()
+    ended = gamearchive("verify", "--home", "many")
+    assert ended.err.count("warning: missing: ") == 20
+    assert "warning: … and 2 more." in ended.err
+    assert "22 games lost." in ended.err
+    assert len(gamearchive("verify", "--home", "many", "--json").out.splitlines()) == 23
+
+
+def test_a_storage_that_is_away_is_no_damage(gamearchive: Run) -> None:
+    packs = Path("home/packs")
+    for empty in (False, True):
+        packs.rename("away")
+        if empty:
+            packs.mkdir()
+        for options in ((), ("--full",), ("--repair",)):
+            ended = gamearchive("verify", *options)
+            assert (ended.code, "--storage" in ended.err) == (15, True)
+        Path("again.ndjson").write_text('{"id": "g-7", "status": "replayed"}')
+        assert gamearchive("archive", "again.ndjson").code == 15
+        if empty:
+            packs.rmdir()
+        Path("away").rename(packs)
+        assert json.loads(gamearchive("show", "g-50", "--json").out)["damage"] is None
+        assert sums(gamearchive("verify", "--json")) == (3, 220, 0, 0, 0, 0)
+
+
+def test_a_catalog_that_lost_its_last_transactions_gets_them_from_the_packs(gamearchive: Run) -> None:
+    before = Path("home/gamearchive.db").read_bytes()
+    Path("more.ndjson").write_bytes(b"\n".join(record.payload for record in games(30, 500)))
+    assert gamearchive("archive", "more.ndjson", "--tag", "late=yes").code == 0
+    expected = gamearchive("query", "--json", "--limit", "0").out
+    Path("home/gamearchive.db").write_bytes(before)
+    ended = gamearchive("verify", "--json")
+    ((item,), _) = told(ended)
+    assert ended.code == 3
+    assert (item["finding"], item["reason"]) == ("orphaned", "the catalog does not name it, nor 30 of its games")
+    ended = gamearchive("verify", "--repair")
+    assert (ended.code, "1 file mended" in ended.err) == (0, True)
+    assert gamearchive("verify", "--full").code == 0
+    assert gamearchive("query", "--json", "--limit", "0").out == expected
 
 
 def test_repair_marks_what_is_lost_and_unmarks_what_has_come_back(gamearchive: Run) -> None:

@@ -154,3 +154,97 @@ def test_interrupted_it_leaves_the_catalog_that_was(home: Home) -> None:
     anew(home)
     assert listed(home.open()) == before
     assert sorted(path.name for path in home.folder.glob("*.anew*")) == []
+
+
+def everything(home: Home) -> dict[str, bytes]:
+    archive = home.open()
+    return {entry.entity_id: archive.read(entry) for entry in archive.catalog.every(ArchiveQuery(limit=0))}
+
+
+def expected(count: int) -> dict[str, bytes]:
+    return {record.entity_id: record.payload for record in games(count)}
+
+
+def copied_as(pack: Path, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(pack, path)
+    return path
+
+
+def test_of_two_packs_with_a_game_it_is_taken_from_the_one_that_it_can_be_read_from(home: Home, tmp_path: Path) -> None:
+    home.open().add(games(5))
+    (first,) = home.packs
+    home.clock.turn(60)
+    other = Home(tmp_path / "other")
+    other.clock.turn(60)
+    other.open().add(games(5))
+    other.close()
+    shutil.copytree(other.packs_folder, home.packs_folder, dirs_exist_ok=True)
+    entry = home.open().get("g-2")
+    flip(first, entry.place.frame_offset + entry.place.frame_bytes // 2)
+    assert [each.lost for each in anew(home)] == [0, 0]
+    assert everything(home) == expected(5)
+    assert [entry.revision for entry in listed(home.open())] == [1] * 5
+    assert [found.entry for found in found_by(verify(home.open()))] == []
+
+
+def test_a_game_that_was_lost_and_archived_again_has_one_revision_after(home: Home) -> None:
+    home.open().add(games(5))
+    lost = home.open().get("g-2")
+    flip(home.packs[0], lost.place.frame_offset + lost.place.frame_bytes // 2)
+    found_by(verify(home.open(), full=True, repair=True))
+    home.clock.turn(60)
+    home.open().add(games(5))
+    assert home.open().get("g-2").revision == 2
+    anew(home)
+    assert everything(home) == expected(5)
+    assert [(entry.entity_id, entry.revision) for entry in listed(home.open()) if entry.entity_id == "g-2"] == [("g-2", 1)]
+    assert [found.entry for found in found_by(verify(home.open(), full=True))] == [None]
+
+
+def test_a_game_that_can_be_read_from_nowhere_is_marked_and_told(home: Home) -> None:
+    home.open().add(games(5))
+    lost = home.open().get("g-2")
+    flip(home.packs[0], lost.place.frame_offset + lost.place.frame_bytes // 2)
+    (rebuilt,) = anew(home)
+    assert (rebuilt.records, rebuilt.games, rebuilt.lost) == (5, 5, 1)
+    archive = home.open()
+    assert [entry.entity_id for entry in listed(archive) if archive.catalog.damage(entry)] == ["g-2"]
+
+
+def test_stray_copies_are_told_and_not_taken(home: Home) -> None:
+    home.open().add(games(150))
+    before = listings(home)
+    (pack,) = home.packs
+    below = pack.relative_to(home.packs_folder / "game")
+    strays = [
+        copied_as(pack, home.packs_folder / "backup-game" / below),
+        copied_as(pack, home.packs_folder / "game" / "old.zst"),
+        copied_as(pack, home.packs_folder / "aaa.zst"),
+    ]
+    copied_as(pack, pack.with_name("0" * 32 + ".zst"))  # where packs belong, but under another's name
+    rebuilt = anew(home)
+    assert {each.pack for each in rebuilt if each.error} == {str(path.relative_to(home.packs_folder)) for path in strays}
+    assert {each.records for each in rebuilt if not each.error} == {0, 150}
+    assert listings(home) == before
+    assert everything(home) == expected(150)
+
+
+def test_a_copy_under_a_wrong_name_serves_where_there_is_no_other(home: Home) -> None:
+    home.open().add(games(5))
+    home.packs[0].rename(home.packs[0].with_name("0" * 32 + ".zst"))
+    anew(home)
+    assert everything(home) == expected(5)
+
+
+def test_either_engine_marks_what_is_lost(either_home: Home) -> None:
+    home = either_home
+    home.open().add(games(120))
+    home.clock.turn(1)
+    home.open().add([game(3, moves=2)])
+    for path in home.packs_folder.rglob("*.zdict"):
+        path.unlink()
+    rebuilt = anew(home)
+    assert sum(each.lost for each in rebuilt) == 121
+    archive = home.open()
+    assert all(archive.catalog.damage(entry) for entry in listed(archive))

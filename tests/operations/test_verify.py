@@ -10,9 +10,10 @@ from archiving import Home, flip, found_by, game, games, listed, noise
 from gamearchive.archive import Archive
 from gamearchive.backends.packed import PackHoldings
 from gamearchive.errors import IntegrityError
-from gamearchive.model import ArchiveEntry
+from gamearchive.model import ArchiveEntry, GameRecord
 from gamearchive.operations.verify import Finding, Found, verify
 from gamearchive.packs.dictionary import dictionary_keys
+from gamearchive.query import ArchiveQuery
 
 
 @pytest.fixture
@@ -177,20 +178,102 @@ def test_an_orphan_is_no_damage_and_goes_with_repair(filled: Home) -> None:
     assert len(filled.packs) == 3
 
 
-def test_an_orphan_whose_games_the_catalog_does_not_know_stays(filled: Home) -> None:
+def stray_of(filled: Home, records: list[GameRecord], *, turn: float = 0) -> Path:
+    """A pack that another archive made, now in this one's storage."""
     other = Home(filled.folder.parent / "other")
-    other.open().add(games(3, first=900))
-    (orphan,) = other.packs
+    other.clock.turn(filled.clock.now() / 1_000_000 - other.clock.now() / 1_000_000 + turn)
+    other.open().add(records)
     other.close()
-    there = filled.packs_folder / orphan.relative_to(other.packs_folder)
-    there.write_bytes(orphan.read_bytes())
-    (found,) = check(filled, full=True, repair=True)
-    assert (found.finding, found.repaired) == (Finding.ORPHANED, False)
-    assert "nor 3 of its games" in found.reason
-    there.write_bytes(there.read_bytes()[:-1])
-    (found,) = check(filled, full=True, repair=True)
-    assert (found.finding, found.repaired) == (Finding.ORPHANED, False)
+    (pack,) = other.packs
+    there = filled.packs_folder / pack.relative_to(other.packs_folder)
+    there.parent.mkdir(parents=True, exist_ok=True)
+    pack.rename(there)
+    return there
+
+
+@pytest.mark.parametrize("turn", [1, -400_000])
+def test_a_stray_pack_with_games_that_are_nowhere_else_is_taken_in(filled: Home, turn: float) -> None:
+    before = {entry.entity_id: entry for entry in listed(filled.open())}
+    there = stray_of(filled, [game(3), *games(3, first=900)], turn=turn)
+    for repair in (False, True):
+        (found,) = check(filled, full=True, repair=repair)
+        assert (found.finding, found.repaired, found.harmless) == (Finding.ORPHANED, repair, False)
+        assert "nor 3 of its games" in found.reason
     assert there.exists()
+    assert check(filled, full=True, repair=True) == []
+    archive = filled.open()
+    assert {number: archive.read(archive.get(f"g-{number}")) for number in (3, 900, 902)} == {
+        number: game(number).payload for number in (3, 900, 902)
+    }
+    assert {entry.entity_id: entry for entry in listed(archive) if entry.entity_id in before} == before
+    archived_at = archive.get("g-900").provenance.archived_at
+    found_at = [
+        sorted(entry.entity_id for entry in archive.catalog.every(ArchiveQuery(limit=0, start_date=since, end_date=until)))
+        for since, until in ((archived_at, archived_at + 1), (None, archived_at + 1), (archived_at + 1, None))
+    ]
+    assert ["g-900" in ids for ids in found_at] == [True, True, False]
+    assert found_at[0] == ["g-900", "g-901", "g-902"]
+    filled.clock.turn(60)
+    archive.add(games(2, first=950))
+    assert check(filled, full=True) == []
+
+
+def test_a_stray_pack_that_somebody_may_be_about_to_name_is_harmless(filled: Home) -> None:
+    stray_of(filled, games(3, first=900))
+    (found,) = check(filled, adding=lambda: True)
+    assert found.harmless
+
+
+def test_a_stray_pack_of_older_bytes_takes_no_games_place(filled: Home) -> None:
+    filled.open().add([game(900, moves=3)])
+    there = stray_of(filled, [game(900)])
+    for _ in range(2):
+        (found,) = check(filled, full=True, repair=True)
+        assert (found.finding, found.repaired, found.harmless) == (Finding.ORPHANED, False, True)
+        assert "other, later bytes" in found.reason
+    assert there.exists()
+    assert filled.open().read(filled.open().get("g-900")) == game(900, moves=3).payload
+
+
+def test_a_stray_pack_brings_lost_games_back(filled: Home) -> None:
+    lost = path_of(filled, "g-501")
+    stray_of(filled, games(5, first=500), turn=5)
+    lost.unlink()
+    found = check(filled, repair=True)
+    assert [each.repaired for each in found] == [False] * 5 + [True]
+    archive = filled.open()
+    assert [archive.read(archive.get(f"g-{number}")) for number in range(500, 505)] == [
+        record.payload for record in games(5, first=500)
+    ]
+
+
+@pytest.mark.parametrize("spoil", [cut, empty])
+def test_a_stray_pack_that_cannot_be_read_is_left_alone(filled: Home, spoil: Callable[[Path], None]) -> None:
+    there = stray_of(filled, games(3, first=900))
+    spoil(there)
+    (found,) = check(filled, full=True, repair=True)
+    assert (found.finding, found.repaired, found.harmless) == (Finding.ORPHANED, False, False)
+    assert "left alone" in found.reason
+    assert there.exists()
+
+
+def test_of_a_damaged_stray_pack_what_can_be_read_is_taken_in(filled: Home) -> None:
+    there = stray_of(filled, games(3, first=900))
+    flip(there, 20)
+    (found,) = check(filled, repair=True)
+    assert (found.repaired, "nor 2 of its games" in found.reason) == (True, True)
+    assert [entry.entity_id for entry in listed(filled.open()) if entry.entity_id.startswith("g-9")][-2:] == ["g-901", "g-902"]
+
+
+def test_a_copy_in_another_place_is_left_alone(filled: Home) -> None:
+    pack = path_of(filled, "g-501")
+    copy = filled.packs_folder / "backup-game" / pack.relative_to(filled.packs_folder / "game")
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(pack.read_bytes())
+    (found,) = check(filled, full=True, repair=True)
+    assert (found.object, found.repaired) == (str(copy.relative_to(filled.packs_folder)), False)
+    assert "'game'" in found.reason
+    assert copy.exists()
 
 
 def test_repair_sweeps_what_dead_writers_left(filled: Home) -> None:
@@ -243,6 +326,35 @@ def test_with_both_copies_of_its_dictionary_a_game_is_lost(filled: Home) -> None
     assert archive.catalog.damage(archive.get("g-7")) is None
 
 
+def test_stray_dictionaries_are_told_and_go_if_no_pack_needs_them(filled: Home, tmp_path: Path) -> None:
+    other = Home(tmp_path / "other")
+    other.open().add([game(number, entity_type="chess") for number in range(130)])
+    copies = [*other.packs_folder.rglob("*.zdict")]
+    other.close()
+    strays = [filled.packs_folder / path.relative_to(other.packs_folder) for path in copies]
+    for path, stray in zip(copies, strays, strict=True):
+        stray.parent.mkdir(parents=True, exist_ok=True)
+        stray.write_bytes(path.read_bytes())
+    unknown = filled.packs_folder / "chess" / "mine.zdict"
+    unknown.write_bytes(b"mine")
+    assert len(check(filled)) == 3
+    assert all(stray.exists() for stray in strays)
+    found = check(filled, repair=True)
+    assert {each.object for each in found if each.repaired} == {str(each.relative_to(filled.packs_folder)) for each in strays}
+    assert not any(stray.exists() for stray in strays)
+    assert [each.object for each in check(filled, full=True)] == ["chess/mine.zdict"]
+
+
+def test_a_dictionary_that_packs_need_is_named_again(filled: Home) -> None:
+    with sqlite3.connect(filled.folder / "gamearchive.db") as connection:
+        connection.execute("DELETE FROM dictionaries")
+    connection.close()
+    assert ["packs need it" in each.reason for each in check(filled)] == [True, True]
+    assert all(path.exists() for path in filled.packs_folder.rglob("*.zdict"))
+    assert any(each.repaired for each in check(filled, repair=True))
+    assert check(filled, full=True) == []
+
+
 # Repair
 
 
@@ -263,7 +375,8 @@ def test_repair_marks_what_is_lost_and_nothing_else(filled: Home) -> None:
         archive.read(entry)
 
 
-def test_a_mark_goes_when_the_pack_comes_back(filled: Home) -> None:
+@pytest.mark.parametrize("full", [False, True])
+def test_a_mark_goes_when_the_pack_comes_back(filled: Home, full: bool) -> None:
     path = path_of(filled, "g-501")
     data = path.read_bytes()
     path.unlink()
@@ -271,8 +384,21 @@ def test_a_mark_goes_when_the_pack_comes_back(filled: Home) -> None:
     archive = filled.open()
     assert archive.catalog.damage(archive.get("g-501")) is not None
     path.write_bytes(data)
-    assert check(filled, full=True, repair=True) == []
+    assert check(filled, full=full, repair=True) == []
     assert archive.catalog.damage(archive.get("g-501")) is None
+
+
+def test_what_is_marked_is_told_until_it_can_be_read_again(filled: Home) -> None:
+    entry = filled.open().get("g-502")
+    flip(path_of(filled, "g-502"), entry.place.frame_offset + entry.place.frame_bytes - 1)
+    check(filled, full=True, repair=True)
+    for repair in (False, True):
+        assert ids(check(filled, repair=repair)) == ["g-502"]
+    flip(path_of(filled, "g-502"), entry.place.frame_offset + entry.place.frame_bytes - 1)
+    assert check(filled) == []
+    assert filled.open().catalog.damage(entry) is not None
+    assert check(filled, repair=True) == []
+    assert filled.open().catalog.damage(entry) is None
 
 
 def test_a_lost_game_can_be_archived_again(filled: Home) -> None:

@@ -57,6 +57,9 @@ def test_keys_that_a_later_writer_adds_are_passed_over() -> None:
         {"texts": [""] * (MAX_TEXTS + 1)},
         {"texts": 5},
         {"provenances": [{"archived_at": 1, "trigger": "never heard of"}]},
+        *[{"provenances": [{"archived_at": at}] * 10} for at in (2**63 - 1, -(2**63), -(10**17), 253_370_764_800_000_000)],
+        {"revisions": b"\x00" * 10},
+        {"revisions": pack_numbers([1] * 9 + [2**31])},
         {"dictionary": [1]},
     ],
 )

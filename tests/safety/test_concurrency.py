@@ -15,7 +15,9 @@ from archiving import Home
 from running import Ended, Run
 
 from gamearchive.archive import Archive
+from gamearchive.catalog import Catalog
 from gamearchive.operations.rebuild import rebuild
+from gamearchive.ownership import adopt_owner
 
 COUNT = 800
 
@@ -96,10 +98,9 @@ def test_a_run_that_waited_for_a_rebuild_goes_on_in_the_new_catalog(workers: Pro
         assert not run.done()
         assert not repair.done()
         with home.database.anew() as fresh:
-            archive = home.open()
-            assert (
-                sum(done.records for done in rebuild(Archive(type(archive.catalog)(fresh), archive.holdings, home.clock))) == 40
-            )
+            archive = Archive(Catalog(fresh), home.open().holdings, home.clock)
+            assert sum(done.records for done in rebuild(archive)) == 40
+            adopt_owner(archive.catalog, archive.holdings)
     assert summary(run.result())["archived"] == 40
     assert summary(repair.result())["missing"] == 0
     home.close()

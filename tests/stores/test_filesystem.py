@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,12 @@ def test_a_kill_at_any_moment_leaves_whole_objects_and_nothing_that_sweep_does_n
             assert data == number * (size // 8)
             assert key == "game/contested" or key.endswith(f"/{int(number)}")
     assert abandoned  # else no kill came in the middle of a put, and the test proved nothing
+
+
+def test_of_many_who_put_what_is_not_there_one_succeeds(tmp_path: Path) -> None:
+    store = FileSystemStore(tmp_path / "store")
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda number: store.put_new("contested", b"%d" % number), range(40)))
+    assert won.count(True) == 1
+    assert store.get("contested") == b"%d" % won.index(True)
+    assert store.sweep() == 0

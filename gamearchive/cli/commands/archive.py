@@ -95,7 +95,7 @@ class _Tally:
     dry_run: bool
     tagged: bool
     count: dict[str, int] = field(
-        default_factory=lambda: {"archived": 0, "skipped": 0, "failed": 0, "raw_bytes": 0, "stored_bytes": 0}
+        default_factory=lambda: dict.fromkeys(("archived", "skipped", "conflicts", "failed", "raw_bytes", "stored_bytes"), 0)
     )
     revisions: int = 0
 
@@ -103,6 +103,7 @@ class _Tally:
         entries = step.added.entries
         self.count["archived"] += len(entries)
         self.count["skipped"] += len(step.added.skipped)
+        self.count["conflicts"] += len(step.added.conflicts)
         self.count["failed"] += len(step.rejections)
         self.count["raw_bytes"] += sum(entry.raw_bytes for entry in entries)
         self.count["stored_bytes"] += step.added.stored_bytes
@@ -120,8 +121,11 @@ class _Tally:
             share = count["stored_bytes"] / (count["raw_bytes"] or 1)
             beside = f" ({share:.0%})" if share < 1 else ""  # of a few bytes, a pack's index is many times as much
             parts.append(f"{format_size(count['raw_bytes'])} in {format_size(count['stored_bytes'])}{beside}")
-        if count["skipped"]:
-            parts.append(f"{count['skipped']:,} there already{', with the tags they had' if self.tagged else ''}")
+        if count["skipped"] > count["conflicts"]:
+            there = count["skipped"] - count["conflicts"]
+            parts.append(f"{there:,} there already{', with the tags they had' if self.tagged else ''}")
+        if count["conflicts"]:
+            parts.append(f"{count['conflicts']:,} left out, there with other bytes")
         if count["failed"]:
             parts.append(f"{count['failed']:,} rejected")
         return f"{', '.join(parts)}; {seconds:.1f} s."
