@@ -56,10 +56,9 @@ from gamearchive.errors import (
 BUSY_SECONDS = 60.0
 """How long a statement waits for another process's transaction, unless told otherwise."""
 
-_COPIED = 200
-_WRITERS, _HOLD, _STAY = (
-    0x67616D65_00000000 + number for number in (1, 2, 3)
-)  # PostgreSQL's advisory locks: "game" and a number
+_COPIED = 200  # so many rows of the journal at a time
+# PostgreSQL's advisory locks: "game" and a number.
+_WRITERS, _HOLD, _STAY = 0x67616D65_00000001, 0x67616D65_00000002, 0x67616D65_00000003
 _VERSION = re.compile(r"(?!0000)\d{4}")
 _HOW_TO_NAME = "Write sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name."
 _SECRETS = ("password", "sslpassword")  # in the query of a URL of PostgreSQL
@@ -256,7 +255,7 @@ class Database:
             LockedError: if a server lives that plays games here: it goes by what it remembers of this database.
             IntegrityError: if this is a database, but its journal cannot be read.
         """
-        with self._lock(_STAY, "place.lock", shared=False):
+        with self._lock(_STAY, "place.lock", shared=False, wait=self._busy_seconds):
             there = False
             with _journal_of(force):
                 there = self._fence()
