@@ -133,6 +133,8 @@ class Catalog:
                 Accession(self.database, connection, self._names).take(added, pack_rows, known)
             if settle is not None:
                 settle(connection)
+        if added:
+            self._names.remember()
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry | None:
         """One game's latest revision, or the one asked for; None if it is not archived.

@@ -10,6 +10,7 @@ itself on PostgreSQL.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from sqlalchemy import (
@@ -79,14 +80,7 @@ class SQLitePlayerIndex:
     """FTS5 on SQLite."""
 
     def stored(self, players: Sequence[int]) -> bytes | None:
-        out = bytearray()
-        for player in players:
-            number = player
-            while number > 127:
-                out.append(number & 127 | 128)
-                number >>= 7
-            out.append(number)
-        return bytes(out) or None
+        return b"".join(map(_leb128, players)) or None
 
     def loaded(self, value: bytes | list[int] | None) -> Sequence[int]:
         out: list[int] = []
@@ -167,8 +161,18 @@ class PostgreSQLPlayerIndex:
         return self.matches(players)
 
 
+@lru_cache(maxsize=1 << 14)  # the same people play again and again
+def _leb128(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
 def _tokens(players: Sequence[int]) -> str:
-    return " ".join([format(player, "x") for player in players])
+    return "%x " * len(players) % tuple(players)
 
 
 def _overlap(players: Column[bytes | None], group: Sequence[int]) -> ColumnElement[bool]:
