@@ -14,9 +14,8 @@ from gamearchive.database.engine import Database
 from gamearchive.errors import LockedError, NoArchiveError, NotFoundError
 from gamearchive.manager import ArchiveManager
 from gamearchive.model import GameRecord
-from gamearchive.operations import ingest
 from gamearchive.query import ArchiveQuery
-from gamearchive.readers import ReadOptions
+from gamearchive.readers import ReadOptions, batches
 from gamearchive.settings import Settings, load_settings
 
 OPTIONS = ReadOptions()
@@ -104,7 +103,7 @@ def test_names_are_right_after_a_rebuild(manager: ArchiveManager, settings: Sett
 
 
 def test_a_stream_left_early_lets_go(manager: ArchiveManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "BATCH_RECORDS", 5)
+    monkeypatch.setattr(batches, "BATCH_RECORDS", 5)
     source = ndjson(tmp_path / "a.ndjson", games(40))
     problems: list[object] = []
 
@@ -129,7 +128,7 @@ def test_a_stream_left_early_lets_go(manager: ArchiveManager, tmp_path: Path, mo
 def test_a_stream_that_is_closed_lets_go_at_once(
     manager: ArchiveManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "BATCH_RECORDS", 5)
+    monkeypatch.setattr(batches, "BATCH_RECORDS", 5)
 
     async def steps() -> None:
         left = manager.archive(ndjson(tmp_path / "a.ndjson", games(40)), OPTIONS)
