@@ -177,7 +177,7 @@ class Catalog:
         if len(rows) <= query.limit:
             return Page(found, None)
         last = rows[query.limit - 1]
-        instant = {SortField.COMPLETED: last.completed_at, SortField.CREATED: last.created_at}.get(query.order)
+        instant = {SortField.COMPLETED: last.completed_at, SortField.CREATED: last.created_at}.get(query.order, 0)
         return Page(found, encode_cursor(query.order, UNKNOWN_TIME if instant is None else instant, last.id))
 
     def pages(self, query: ArchiveQuery) -> Iterator[Page]:
