@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -98,6 +99,30 @@ def test_names_are_right_after_a_rebuild(manager: ArchiveManager, settings: Sett
             pack.unlink()
         await every(manager.rebuild())
         assert list((await manager.query(ArchiveQuery())).entries) == listed[:1]
+
+    asyncio.run(steps())
+
+
+def test_a_catalog_that_another_process_made_anew(manager: ArchiveManager, settings: Settings, tmp_path: Path) -> None:
+    async def steps() -> None:
+        for number, players in enumerate((["Ada", "Bea"], ["Çem", "Dan"])):
+            source = tmp_path / f"{number}.ndjson"
+            source.write_text(json.dumps({"id": number, "players": players, "winner": players[0]}))
+            await every(manager.archive([str(source)], ReadOptions(entity_type=f"type-{number}")))
+        for pack in (settings.home / "packs" / "type-0").rglob("*.zst"):
+            pack.unlink()
+        async with ArchiveManager(settings, ManualClock()) as other:
+            await every(other.rebuild())
+        source = tmp_path / "2.ndjson"
+        source.write_text(json.dumps({"id": 2, "players": ["Dan", "Çem", "Eve"], "winner": "Dan"}))
+        await every(manager.archive([str(source)], OPTIONS))
+        async with ArchiveManager(settings, ManualClock()) as other:
+            for each in (manager, other):
+                found = (await each.query(ArchiveQuery(players=["Çem"]))).entries
+                assert [[player.name for player in entry.facts.players] for entry in found] == [
+                    ["Dan", "Çem", "Eve"],
+                    ["Çem", "Dan"],
+                ]
 
     asyncio.run(steps())
 
