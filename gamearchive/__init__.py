@@ -59,8 +59,9 @@ How a game travels
 In: a reader cuts it out of its source, byte for byte, and takes its facts. `Archive.add` looks its id up in the catalog and
 passes it over if these bytes are archived already, else it numbers its revision. A batch of games is compressed on all cores
 into one pack, which is written, synced, and read back; only then is it named in the catalog, in one transaction, and the batch
-is told to be safe. Meanwhile the next batch is read. Killed at any moment, this leaves at worst a pack that the catalog does
-not name, which ``verify --repair`` takes in, or away if its games came again; run again, it goes on where it ended.
+is told to be safe. Meanwhile the next batch is put into a pack, and the one after it is read: in a thread, or, where there is
+much to read, by a process. Killed at any moment, this leaves at worst two packs that the catalog does not name, which ``verify
+--repair`` takes in, or away if their games came again; run again, it goes on where it ended.
 
 Out: the catalog knows the pack, the frame and the range; one ranged read fetches the frame, which is decompressed and checked
 against the game's checksum. What comes back is what went in, or an error, never anything else.

@@ -28,7 +28,7 @@ from gamearchive.database.schema import (
     second_at,
 )
 from gamearchive.errors import GameArchiveError
-from gamearchive.model import ArchiveEntry, EntityKey, decode_id
+from gamearchive.model import ArchiveEntry, EntityKey, Provenance, decode_id
 
 _CHUNK = 1_000
 
@@ -118,10 +118,10 @@ class Accession:
         latest = self._number_on(games, added, keys)
         if not late and min(entry.provenance.archived_at for entry in added) < ends.accepted_at - ACCEPTANCE_LAG:
             raise OvertakenError("The clock went back, or archiving these games took too long.")
-        groups: dict[BatchKey, list[ArchiveEntry]] = {}
+        shared: dict[tuple[str, str, str | None, Provenance], list[ArchiveEntry]] = {}
         for entry in sorted(added, key=lambda entry: entry.provenance.archived_at):
-            key = BatchKey(entry.entity_type, entry.content_type, entry.facts.status, entry.provenance)
-            groups.setdefault(key, []).append(entry)
+            shared.setdefault((entry.entity_type, entry.content_type, entry.facts.status, entry.provenance), []).append(entry)
+        groups = {BatchKey(*key): group for key, group in shared.items()}
         ordered = [entry for group in groups.values() for entry in group]
         pack_ids = self._add_packs(pack_rows, ordered, ends.entry)
         self._add_batches(groups, ends)
@@ -155,6 +155,8 @@ class Accession:
         self, games: Mapping[EntityKey, Latest], added: Sequence[ArchiveEntry], keys: Sequence[EntityKey]
     ) -> dict[EntityKey, int]:
         """The latest revision of each game with those added, once it is sure that they follow on what there is."""
+        if not games and len(set(keys)) == len(keys) and all(entry.revision == 1 for entry in added):
+            return dict.fromkeys(keys, 1)  # as it mostly is
         latest: dict[EntityKey, int] = {}
         # In the order of revisions: those of one game may lie in two packs, one of text and one of binary records.
         for key, entry in sorted(zip(keys, added, strict=True), key=lambda pair: pair[1].revision):
@@ -218,6 +220,7 @@ class Accession:
         latest: Mapping[EntityKey, int],
     ) -> None:
         player_ids = self._names.player_ids(self._connection, ordered)
+        stored = self._database.players.stored
         alone = len(latest) == len(ordered)  # no game comes in two revisions
         rows, hashes, played = [], [], []
         for entry_id, (entry, batch_id) in enumerate(zip(ordered, batch_numbers, strict=True), next_entry):
@@ -228,8 +231,7 @@ class Accession:
                 entry_id, key, entry.revision, None if alone or latest[entry.key] == entry.revision else 1, batch_id,
                 pack_ids[place.pack], place.frame_offset, place.frame_bytes, place.record_offset, entry.raw_bytes,
                 None if entry.stored_bytes == place.frame_bytes else entry.stored_bytes, entry.checksum,
-                facts.created_at, facts.completed_at, player_ids[facts.winner] if facts.winner else None,
-                self._database.players.stored(seats),
+                facts.created_at, facts.completed_at, player_ids[facts.winner] if facts.winner else None, stored(seats),
             ))  # fmt: skip
             hashes.append((number, entry_id))
             played.append((entry_id, seats))

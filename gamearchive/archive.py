@@ -90,6 +90,8 @@ class Plan:
     sender: Sender
     on_conflict: OnConflict
     known: Known
+    archived_at: int
+    latest: dict[EntityKey, Latest]
     entries: list[ArchiveEntry] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
     skipped: list[EntityKey] = field(default_factory=list)
@@ -138,17 +140,38 @@ class Archive:
         plan = self.plan(records, sender, on_conflict)
         return self.commit(plan, self.put(plan), settle)
 
-    def plan(self, records: Sequence[GameRecord], sender: Sender, on_conflict: OnConflict) -> Plan:
-        """Number the records that are to be archived; nothing is written."""
+    def plan(
+        self,
+        records: Sequence[GameRecord],
+        sender: Sender,
+        on_conflict: OnConflict,
+        *,
+        checksums: Sequence[bytes] | None = None,
+        after: Plan | None = None,
+    ) -> Plan:
+        """Number the records that are to be archived; nothing is written.
+
+        Args:
+            records: see `add`.
+            sender: see `add`.
+            on_conflict: see `add`.
+            checksums: those of the records' payloads, where they are known.
+            after: a plan that will have been committed before this one is.
+        """
         keys = [EntityKey(record.entity_type, record.entity_id) for record in records]
-        digests = [checksum(record.payload) for record in records]
+        digests = checksums or [checksum(record.payload) for record in records]
         wanted = set(keys)
         if on_conflict is OnConflict.KEEP_BOTH:
             wanted |= {_kept_apart(key, digest) for key, digest in zip(keys, digests, strict=True)}
-        plan = Plan(records, sender, on_conflict, self.catalog.known(wanted))
-        latest = dict(plan.known.games)
+        known = self.catalog.known(wanted)
+        latest = dict(known.games)
+        newest = known.newest
+        if after is not None:
+            latest |= {key: after.latest[key] for key in wanted & after.latest.keys()}
+            newest = max(newest, after.archived_at)
         # Where a clock was set back, or is another machine's: a rebuild takes the packs in the order of their instants.
-        now = max(self.clock.now(), plan.known.newest + 1)
+        now = max(self.clock.now(), newest + 1)
+        plan = Plan(records, sender, on_conflict, known, now, latest)
         provenances: dict[Tags, Provenance] = {}
         for key, record, digest in zip(keys, records, digests, strict=True):
             there = latest.get(key)

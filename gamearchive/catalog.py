@@ -160,6 +160,8 @@ class Catalog:
                 Accession(self.database, connection, self._names).take(added, pack_rows, known, late=late)
             if settle is not None:
                 settle(connection)
+        if added:
+            self._names.remember()
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry | None:
         """One game's latest revision, or the one asked for; None if it is not archived.
@@ -202,7 +204,7 @@ class Catalog:
         if len(rows) <= query.limit:
             return Page(found, None)
         last = rows[query.limit - 1]
-        instant = {SortField.COMPLETED: last.completed_at, SortField.CREATED: last.created_at}.get(query.order)
+        instant = {SortField.COMPLETED: last.completed_at, SortField.CREATED: last.created_at}.get(query.order, 0)
         return Page(found, encode_cursor(query.order, UNKNOWN_TIME if instant is None else instant, last.id))
 
     def pages(self, query: ArchiveQuery) -> Iterator[Page]:

@@ -24,7 +24,7 @@ import msgspec
 
 from gamearchive import encoding
 from gamearchive.errors import ConfigurationError, SourceError
-from gamearchive.model import MAX_PLAYERS, MAX_TEXT, Facts, Player
+from gamearchive.model import MAX_PLAYERS, MAX_TEXT, Facts, Player, are_plain
 from gamearchive.units import SECOND, to_instant
 
 MAX_STATUS = 64
@@ -132,7 +132,7 @@ def extract(payload: bytes, rules: FactRules = USUAL) -> tuple[str | None, Facts
         text = payload.decode()
     except UnicodeDecodeError as error:
         raise SourceError(f"the record is not UTF-8: byte 0x{payload[error.start]:02X} at offset {error.start}") from None
-    if rules == USUAL and (found := _extract_plain(payload)) is not None:
+    if (rules is USUAL or rules == USUAL) and (found := _extract_plain(payload)) is not None:
         return found
     try:
         fields = _FIELDS.decode(payload)
@@ -147,16 +147,11 @@ def extract(payload: bytes, rules: FactRules = USUAL) -> tuple[str | None, Facts
     return facts_of(document if isinstance(document, dict) else {}, rules)
 
 
-class _PlainPlayer(msgspec.Struct, gc=False):
-    id: str
-    name: str
-
-
-class _PlainGame(msgspec.Struct):
+class _PlainGame(msgspec.Struct, gc=False):
     """The form that most games have: every fact under the first of its usual names, and a text."""
 
     id: str
-    players: list[_PlainPlayer]
+    players: tuple[Player, ...]
     winner: str
     status: str
     created_at: str
@@ -172,18 +167,19 @@ def _extract_plain(payload: bytes) -> tuple[str, Facts] | None:
         game = _PLAIN.decode(payload)
     except (msgspec.DecodeError, RecursionError):
         return None
-    texts = [game.id, game.winner, game.status]
-    for each in game.players:
-        texts += (each.id, each.name)
+    texts = [game.id, game.status]
+    winner = None
+    for player in game.players:
+        texts += player.id, player.name  # type: ignore[arg-type]  # None is what the next line is for
+        if winner is None and game.winner in (player.id, player.name):
+            winner = player
     # What is not quite plain is left to facts_of, which mends a text, or looks for it under another name.
-    if not all(texts) or any(map(str.isspace, texts)) or max(map(len, texts)) > MAX_STATUS or not "".join(texts).isprintable():
+    if winner is None or not are_plain(texts) or len(game.status) > MAX_STATUS or len(game.players) > MAX_PLAYERS:
         return None
-    players = tuple([Player(each.id, each.name) for each in game.players])
-    winner = next((player for player in players if game.winner in (player.id, player.name)), None)
     created_at, completed_at = parse_time(game.created_at), parse_time(game.completed_at)
-    if winner is None or created_at is None or completed_at is None or len(players) > MAX_PLAYERS:
+    if created_at is None or completed_at is None:
         return None
-    return game.id, Facts(players, winner, game.status, created_at, completed_at)
+    return game.id, Facts(game.players, winner, game.status, created_at, completed_at)
 
 
 def facts_of(document: Mapping[str, object], rules: FactRules = USUAL) -> tuple[str | None, Facts]:

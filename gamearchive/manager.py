@@ -149,6 +149,7 @@ class ArchiveManager:
             self._refuse_a_second_catalog()
             self.database.create()
             with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
+                self.core.catalog = Catalog(self.database)  # another process may have made it anew, with other numbers
                 check_owner(self.core.catalog, self.core.holdings, claim=True)
                 self.core.holdings.sweep()
                 yield from ingest(self.core, sources, options, on_conflict=on_conflict, stopping=stopping)

@@ -10,6 +10,7 @@ Instants are microseconds since 1970-01-01T00:00:00Z (``int``), sizes are bytes,
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum, IntEnum
 from functools import lru_cache
 from hashlib import blake2b
@@ -112,7 +113,8 @@ class GameRecord(msgspec.Struct, frozen=True, gc=False):
 
     def __post_init__(self) -> None:
         check_type(self.entity_type)
-        check_tags(self.tags)
+        if self.tags:
+            check_tags(self.tags)
         problem = id_problem(self.entity_id) or _payload_problem(self) or _facts_problem(self.facts)
         if problem:
             raise UsageError(f"The game {self.entity_id!r} cannot be archived: {problem}.", hint="Leave out or shorten that.")
@@ -272,18 +274,32 @@ def _facts_problem(facts: Facts) -> str | None:
     if len(facts.players) > MAX_PLAYERS:
         return f"it has {len(facts.players)} players, more than {MAX_PLAYERS}"
     people = facts.players if facts.winner is None or facts.winner in facts.players else (*facts.players, facts.winner)
-    texts = [text for player in people for text in (player.id, player.name) if text is not None]
+    texts = [text for player in people for text in (player.id, player.name)]
     # All texts at once, for this is asked of every game; one by one only where something is not quite plain.
-    if "" in texts or max(map(len, texts), default=0) > MAX_TEXT or not "".join(texts).isprintable():
+    if not are_plain(texts):
         for text in texts:
             if problem := _text_problem("a player's id or name", text):
                 return problem
-    if len(texts) < 2 * len(people) and any(player.id is None and player.name is None for player in people):
-        return "a player has neither id nor name"
+        if any(player.id is None and player.name is None for player in people):
+            return "a player has neither id nor name"
     for instant in (facts.created_at, facts.completed_at):
         if instant is not None and abs(instant) > _MAX_INSTANT:
             return f"an instant of {instant} microseconds is out of all range"
     return _text_problem("its status", facts.status)
+
+
+def are_plain(texts: Sequence[str | None]) -> bool:
+    """Whether all of these are texts that can be kept, of printable characters alone, and none of them is blank."""
+    try:
+        together = "".join(texts)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return (
+        together.isprintable()
+        and "" not in texts
+        and (len(together) <= MAX_TEXT or max(map(len, texts)) <= MAX_TEXT)  # type: ignore[arg-type]
+        and (" " not in together or not any(map(str.isspace, texts)))  # type: ignore[arg-type]
+    )
 
 
 def _text_problem(what: str, text: str | None) -> str | None:

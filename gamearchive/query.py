@@ -236,17 +236,23 @@ def _source(database: Database, connection: Connection, query: ArchiveQuery, nam
         keyed = entity_keys.join(all_tables, entries.c.id == entity_keys.c.entry_id)
         return _Source(keyed, entries.c.id, conditions, few=True)
     few_batches = bool(of_batches) and _sum_is_few(connection, in_batches)
-    if names.players and not few_batches and (archived or _is_few(connection, database.players.matching(names.players))):
+    by_player, several, games = names.players and not few_batches, database.players.several, 0
+    if by_player and not archived:
+        games = _count(connection, database.players.matching(names.players), max(_FEW, several))
+    if by_player and games <= _FEW:
         tables, entry_id = database.players.join(), database.players.entry_id()
         conditions += [database.players.matches(names.players), *_ids_between(connection, in_batches, entry_id)]
         tables = tables.join(batches, entries.c.batch_id == batches.c.id) if of_batches else tables
         return _Source(tables, entry_id, conditions, few=not archived)
-    if names.players:
+    if 0 < games <= several:
+        # An index gives the order, and ids: those of others are passed over without a look at their rows.
+        conditions.append((entries.c.id + 0).in_(database.players.matching(names.players)))
+    elif names.players:
         conditions.append(database.players.among(names.players))
     if few_batches or (archived and of_batches):
         return _batch_wise(connection, query, [*conditions, *in_batches], few=not archived)
     window = _time_conditions(query)
-    if window and query.time is not query.order and _is_few(connection, select(entries.c.id).where(*window)):
+    if window and query.time is not query.order and _count(connection, select(entries.c.id).where(*window), _FEW) <= _FEW:
         return _Source(all_tables if of_batches else entries, entries.c.id, conditions, few=True)
     if archived and window:
         return _batch_wise(connection, query, [*conditions, *in_batches], few=False)
@@ -341,9 +347,10 @@ def _seconds_between(
     return [second >= lowest, second <= highest]
 
 
-def _is_few(connection: Connection, found: Select[tuple[int]]) -> bool:
-    limited = found.limit(_FEW + 1).subquery()
-    return (connection.scalar(select(func.count()).select_from(limited)) or 0) <= _FEW
+def _count(connection: Connection, found: Select[tuple[int]], enough: int) -> int:
+    """How many are found; counted no further than to one more than is enough."""
+    limited = found.limit(enough + 1).subquery()
+    return connection.scalar(select(func.count()).select_from(limited)) or 0
 
 
 def _sum_is_few(connection: Connection, in_batches: Sequence[ColumnElement[bool]]) -> bool:

@@ -29,8 +29,8 @@ from gamearchive.catalog import Catalog
 from gamearchive.cli.app import main
 from gamearchive.clock import SystemClock
 from gamearchive.database.engine import Database
-from gamearchive.operations import ingest
 from gamearchive.operations.verify import Finding, verify
+from gamearchive.readers import batches
 from gamearchive.stores.filesystem import FileSystemStore
 
 BATCH_RECORDS = 40
@@ -43,7 +43,7 @@ def workers(count: int = 2) -> ProcessPoolExecutor:
 
 
 def _warm_up() -> None:
-    ingest.BATCH_RECORDS = BATCH_RECORDS
+    batches.BATCH_RECORDS = BATCH_RECORDS
     with tempfile.TemporaryDirectory() as folder:
         source = write_games(Path(folder, "games.ndjson"), 3 * BATCH_RECORDS)
         for command in (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,9 +15,8 @@ from gamearchive.database.engine import Database
 from gamearchive.errors import LockedError, NoArchiveError, NotFoundError
 from gamearchive.manager import ArchiveManager
 from gamearchive.model import GameRecord
-from gamearchive.operations import ingest
 from gamearchive.query import ArchiveQuery
-from gamearchive.readers import ReadOptions
+from gamearchive.readers import ReadOptions, batches
 from gamearchive.settings import Settings, load_settings
 
 OPTIONS = ReadOptions()
@@ -103,8 +103,32 @@ def test_names_are_right_after_a_rebuild(manager: ArchiveManager, settings: Sett
     asyncio.run(steps())
 
 
+def test_a_catalog_that_another_process_made_anew(manager: ArchiveManager, settings: Settings, tmp_path: Path) -> None:
+    async def steps() -> None:
+        for number, players in enumerate((["Ada", "Bea"], ["Çem", "Dan"])):
+            source = tmp_path / f"{number}.ndjson"
+            source.write_text(json.dumps({"id": number, "players": players, "winner": players[0]}))
+            await every(manager.archive([str(source)], ReadOptions(entity_type=f"type-{number}")))
+        for pack in (settings.home / "packs" / "type-0").rglob("*.zst"):
+            pack.unlink()
+        async with ArchiveManager(settings, ManualClock()) as other:
+            await every(other.rebuild())
+        source = tmp_path / "2.ndjson"
+        source.write_text(json.dumps({"id": 2, "players": ["Dan", "Çem", "Eve"], "winner": "Dan"}))
+        await every(manager.archive([str(source)], OPTIONS))
+        async with ArchiveManager(settings, ManualClock()) as other:
+            for each in (manager, other):
+                found = (await each.query(ArchiveQuery(players=["Çem"]))).entries
+                assert [[player.name for player in entry.facts.players] for entry in found] == [
+                    ["Dan", "Çem", "Eve"],
+                    ["Çem", "Dan"],
+                ]
+
+    asyncio.run(steps())
+
+
 def test_a_stream_left_early_lets_go(manager: ArchiveManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "BATCH_RECORDS", 5)
+    monkeypatch.setattr(batches, "BATCH_RECORDS", 5)
     source = ndjson(tmp_path / "a.ndjson", games(40))
     problems: list[object] = []
 
@@ -129,7 +153,7 @@ def test_a_stream_left_early_lets_go(manager: ArchiveManager, tmp_path: Path, mo
 def test_a_stream_that_is_closed_lets_go_at_once(
     manager: ArchiveManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "BATCH_RECORDS", 5)
+    monkeypatch.setattr(batches, "BATCH_RECORDS", 5)
 
     async def steps() -> None:
         left = manager.archive(ndjson(tmp_path / "a.ndjson", games(40)), OPTIONS)

@@ -20,6 +20,7 @@ from sqlalchemy import event
 from gamearchive import query
 from gamearchive.catalog import Catalog
 from gamearchive.database.engine import Database
+from gamearchive.database.players import SQLitePlayerIndex
 from gamearchive.errors import UsageError
 from gamearchive.model import ArchiveEntry, EntityKey, Facts, Player
 from gamearchive.query import ArchiveQuery, SortField, decode_cursor, encode_cursor
@@ -166,9 +167,15 @@ def random_query(random: Random, accepted: Sequence[ArchiveEntry]) -> ArchiveQue
     )
 
 
-@pytest.mark.parametrize("few", [query._FEW, 30], ids=["all-is-few", "little-is-few"])
-def test_listings_are_what_plain_python_lists(catalog: Catalog, monkeypatch: pytest.MonkeyPatch, few: int):
+bounds = pytest.mark.parametrize(
+    ("few", "several"), [(5_000, 20_000), (30, 20_000), (30, 30)], ids=["all-is-few", "all-is-several", "little-is-few"]
+)
+
+
+@bounds
+def test_listings_are_what_plain_python_lists(catalog: Catalog, monkeypatch: pytest.MonkeyPatch, few: int, several: int):
     monkeypatch.setattr(query, "_FEW", few)
+    monkeypatch.setattr(SQLitePlayerIndex, "several", several)
     random = Random(few)
     reference = Reference()
     for batch in random_entries(random, 3_000):
@@ -187,6 +194,12 @@ def test_listings_are_what_plain_python_lists(catalog: Catalog, monkeypatch: pyt
     assert answered > 50
 
 
+def test_a_cursor_is_short(catalog: Catalog):
+    for batch in random_entries(Random(1), 100):
+        add(catalog, *batch)
+    assert len(catalog.find(ArchiveQuery(limit=99)).next_cursor or "") < 20
+
+
 def _walk(catalog: Catalog, asked: ArchiveQuery) -> Iterator[ArchiveEntry]:
     while True:
         page = catalog.find(asked)
@@ -197,13 +210,14 @@ def _walk(catalog: Catalog, asked: ArchiveQuery) -> Iterator[ArchiveEntry]:
         asked = replace(asked, cursor=page.next_cursor)
 
 
-@pytest.mark.parametrize("few", [query._FEW, 30], ids=["all-is-few", "little-is-few"])
+@bounds
 @pytest.mark.parametrize("ascending", [False, True], ids=["down", "up"])
 @pytest.mark.parametrize("order", list(SortField))
 def test_pages_neither_repeat_nor_leave_out_while_games_are_added(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, few: int, order: SortField, ascending: bool
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, few: int, several: int, order: SortField, ascending: bool
 ):
     monkeypatch.setattr(query, "_FEW", few)
+    monkeypatch.setattr(SQLitePlayerIndex, "several", several)
     old, new = (
         random_entries(Random(1), 400, batches=8)[:4],
         random_entries(Random(2), 400, until=NOW + 10 * 3600 * SECOND, batches=8),

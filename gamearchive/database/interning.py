@@ -58,6 +58,7 @@ class Interning:
         self._words: dict[int, str] = {}
         self._people: dict[int, Player] = {}
         self._player_ids: dict[Player, int] = {}
+        self._numbered: dict[Player, int] = {}
         self._batches: dict[int, BatchKey] = {}
         self._packs: dict[int, str] = {}
 
@@ -162,24 +163,32 @@ class Interning:
         """The numbers of all the players, and winners, of these entries, new ones where need be."""
         wanted = {player for entry in added for player in entry.facts.players}
         wanted |= {entry.facts.winner for entry in added if entry.facts.winner}
+        ids = {player: number for player in wanted if (number := self._player_ids.get(player))}
+        self._numbered = {}
+        if len(ids) < len(wanted):
+            keys = {player: (encode_id(player.id or ""), player.name or "") for player in wanted if player not in ids}
+            numbers = self._number_players(connection, keys.values())
+            self._numbered = {player: numbers[key] for player, key in keys.items()}
+            ids |= self._numbered
+        return ids
+
+    def remember(self) -> None:
+        """Remember what the last transaction gave numbers to, now that it is committed."""
         if len(self._player_ids) > _REMEMBERED:
             self._player_ids.clear()
-        ids = {player: self._player_ids[player] for player in wanted if player in self._player_ids}
-        keys = {player: (encode_id(player.id or ""), player.name or "") for player in wanted if player not in ids}
-        found = self._find_player_ids(connection, keys.values())
-        self._player_ids |= {player: found[key] for player, key in keys.items() if key in found}
-        new = self._number(connection, players, {key: key for key in keys.values() if key not in found})
-        hashes = {(number, player_id) for key, player_id in new.items() for number in _player_hashes(*key)}
-        self._database.insert(connection, player_keys, sorted(hashes))
-        found |= new
-        return ids | {player: found[key] for player, key in keys.items()}
+        self._player_ids |= self._numbered
+        self._numbered = {}
 
-    def _find_player_ids(self, connection: Connection, keys: Collection[tuple[bytes, str]]) -> dict[tuple[bytes, str], int]:
+    def _number_players(self, connection: Connection, keys: Iterable[_PlayerKey]) -> Mapping[_PlayerKey, int]:
+        hashes = {key: _player_hashes(*key) for key in keys}
         # Each by one of its hashes is enough, and few players share an id.
-        hashes = {_player_hashes(*key)[0] for key in keys}
         statement = select(players).join(player_keys, player_keys.c.player_id == players.c.id)
-        rows = connection.execute(statement.where(self._database.among(player_keys.c.hash, hashes)))
-        return {(row.ident, row.name): row.id for row in rows}
+        among = self._database.among(player_keys.c.hash, {numbers[0] for numbers in hashes.values()})
+        found = {(row.ident, row.name): row.id for row in connection.execute(statement.where(among))}
+        new = self._number(connection, players, {key: key for key in hashes if key not in found})
+        rows = {(number, player_id) for key, player_id in new.items() for number in hashes[key]}
+        self._database.insert(connection, player_keys, sorted(rows))
+        return found | new
 
     def _by_id(
         self, connection: Connection, columns: Iterable[Column[Any]], column: Column[int], ids: Sequence[int]
@@ -202,6 +211,9 @@ class Interning:
         first = (connection.scalar(select(func.max(table.c.id))) or 0) + 1
         self._database.insert(connection, table, [(number, *row) for number, row in enumerate(rows.values(), first)])
         return {key: number for number, key in enumerate(rows, first)}
+
+
+_PlayerKey = tuple[bytes, str]  # as the columns of `players` have them
 
 
 def _player_hashes(ident: bytes, name: str) -> list[int]:

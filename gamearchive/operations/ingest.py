@@ -1,24 +1,24 @@
-"""Game files into the archive: read in order, archived in batches, while the next batch is being read.
+"""Game files into the archive: read in order, archived in batches.
 
-A step is told once its games are safe. Interrupted and run again, the same sources go on where they ended: what is archived
-is known by its checksum, and passed over without being compressed or written.
+Three batches are in hand at a time: one is being read, one is put into packs, and one is named in the catalog, after which a
+step tells that its games are safe. Interrupted and run again, the same sources go on where they ended: what is archived is
+known by its checksum, and passed over without being compressed or written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from gamearchive.archive import Added, Archive, OnConflict, Plan, Sender
 from gamearchive.backends.base import Deposit
-from gamearchive.model import GameRecord, Notice, Rejection
-from gamearchive.readers import ReadOptions, read_source
-
-BATCH_RECORDS = 4_096
-"""So many games make a batch: large packs have small indexes, and one sync serves for all of them."""
-
-BATCH_BYTES = 16 << 20
+from gamearchive.model import Notice, Rejection
+from gamearchive.readers import ReadOptions
+from gamearchive.readers.ahead import read_ahead
+from gamearchive.readers.batches import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Ingested:
     notices: Sequence[Notice] = ()
 
 
-@dataclass(slots=True)
-class _Batch:
-    records: list[GameRecord] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
-    raw_bytes: int = 0
+class _InHand(NamedTuple):
+    """A batch that is being put into packs."""
+
+    plan: Plan
+    deposit: Future[Deposit]
+    batch: Batch
 
 
 def ingest(
@@ -64,43 +64,26 @@ def ingest(
         StorageUnavailableError, DatabaseUnavailableError: if a batch cannot be archived. Those before it are.
     """
     sender = Sender()
-    with ThreadPoolExecutor(1, thread_name_prefix="gamearchive-put") as executor:
-        in_hand: tuple[Plan, Future[Deposit], _Batch] | None = None
-        for batch in _batches(sources, options, stopping):
-            if in_hand is not None:
-                yield _finish(archive, *in_hand)
-                in_hand = None
-            plan = archive.plan(batch.records, sender, on_conflict)
-            if dry_run:
-                yield Ingested(Added(plan.entries, plan.skipped, plan.conflicts), batch.rejections, batch.notices)
-            else:
-                # The next batch is read meanwhile: compressing and writing need neither this thread nor the interpreter's lock.
-                in_hand = plan, executor.submit(archive.put, plan), batch
+    in_hand: _InHand | None = None
+    with (
+        closing(read_ahead(sources, options, stopping)) as batches,
+        ThreadPoolExecutor(1, thread_name_prefix="gamearchive-put") as executor,
+    ):
+        for batch in batches:
+            before, in_hand = in_hand, None
+            if not batch.is_empty:
+                after = before.plan if before else None
+                plan = archive.plan(batch.records, sender, on_conflict, checksums=batch.checksums, after=after)
+                if dry_run:
+                    yield Ingested(Added(plan.entries, plan.skipped, plan.conflicts), batch.rejections, batch.notices)
+                else:
+                    in_hand = _InHand(plan, executor.submit(archive.put, plan), batch)
+            if before is not None:
+                yield _finish(archive, before)
         if in_hand is not None:
-            yield _finish(archive, *in_hand)
+            yield _finish(archive, in_hand)
 
 
-def _finish(archive: Archive, plan: Plan, deposit: Future[Deposit], batch: _Batch) -> Ingested:
+def _finish(archive: Archive, in_hand: _InHand) -> Ingested:
+    plan, deposit, batch = in_hand
     return Ingested(archive.commit(plan, deposit.result()), batch.rejections, batch.notices)
-
-
-def _batches(sources: Iterable[str], options: ReadOptions, stopping: Callable[[], bool]) -> Iterator[_Batch]:
-    batch = _Batch()
-    for source in sources:
-        for found in read_source(source, options):
-            if stopping():
-                break
-            if isinstance(found, Rejection):
-                batch.rejections.append(found)
-            elif isinstance(found, Notice):
-                batch.notices.append(found)
-            else:
-                batch.records.append(found)
-                batch.raw_bytes += len(found.payload)
-            if len(batch.records) + len(batch.rejections) >= BATCH_RECORDS or batch.raw_bytes >= BATCH_BYTES:
-                yield batch
-                batch = _Batch()
-        if stopping():
-            break
-    if batch.records or batch.rejections or batch.notices:
-        yield batch

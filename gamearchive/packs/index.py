@@ -11,7 +11,7 @@ whether a later revision has taken its place, which only the catalog knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from typing import Annotated, TypeVar
 
@@ -107,9 +107,14 @@ def encode_index(
     Raises:
         ValueError: if an instant is out of range, or a text no text, holding half a surrogate pair.
     """
-    texts, provenances, players = References[str](), References[Provenance](), References[Player]()
     facts = [entry.facts for entry in entries]
-    seated = [players.to(player) for fact in facts for player in fact.players]
+    seated = [player for fact in facts for player in fact.players]
+    players = _references([*seated, *[fact.winner for fact in facts]])  # a winner was met before, but for one without a seat
+    content_types = [entry.content_type for entry in entries]
+    statuses = [fact.status for fact in facts]
+    texts = _references([*content_types, *statuses])
+    origins = [entry.provenance for entry in entries]
+    provenances = _references(origins)
     index = Index(
         entity_type=entries[0].entity_type,
         text=text,
@@ -119,20 +124,20 @@ def encode_index(
         checksums=b"".join([entry.checksum for entry in entries]),
         ids=pack_identifiers(entry.entity_id for entry in entries),
         revisions=pack_numbers([entry.revision for entry in entries]),
-        content_types=pack_numbers([texts.to(entry.content_type) for entry in entries]),
-        statuses=pack_numbers([texts.to(fact.status) for fact in facts]),
-        origins=pack_numbers([provenances.to(entry.provenance) for entry in entries]),
+        content_types=pack_numbers([texts[content_type] for content_type in content_types]),
+        statuses=pack_numbers([texts[status] for status in statuses]),
+        origins=pack_numbers([provenances[origin] for origin in origins]),
         seats=pack_numbers([len(fact.players) for fact in facts]),
-        seated=pack_numbers(seated),
+        seated=pack_numbers([players[player] for player in seated]),
         winners=pack_numbers([_winner(fact, players) for fact in facts]),
         created=pack_instants(fact.created_at for fact in facts),
         completed=pack_instants(fact.completed_at for fact in facts),
-        texts=list(texts),
-        provenances=list(provenances),
-        player_ids=pack_identifiers(player.id for player in players),
-        player_names=[player.name for player in players],
+        texts=[text for text in texts if text is not None],
+        provenances=[provenance for provenance in provenances if provenance is not None],
+        player_ids=pack_identifiers(player.id for player in players if player is not None),
+        player_names=[player.name for player in players if player is not None],
     )
-    if max(len(texts), len(players)) > MAX_TEXTS:
+    if max(len(texts), len(players)) > MAX_TEXTS + 1:
         raise ValueError(f"more than {MAX_TEXTS} different players or texts do not go into one pack")
     return msgspec.msgpack.encode(index)
 
@@ -197,20 +202,17 @@ def lay_out(
         offset += stored
 
 
-class References(dict[Value, int]):
-    """Values of which each is kept once, in the order in which they were first met."""
-
-    def to(self, value: Value | None) -> int:
-        """The reference to a value: 0 for None, else its rank, from 1 on."""
-        return 0 if value is None else self.setdefault(value, len(self) + 1)
+def _references(values: Sequence[Value | None]) -> dict[Value | None, int]:
+    """The references to values, in the order in which they were first met: 0 for None, else their ranks, from 1 on."""
+    return {value: rank for rank, value in enumerate(dict.fromkeys([None, *values]))}
 
 
-def _winner(facts: Facts, players: References[Player]) -> int:
+def _winner(facts: Facts, players: Mapping[Player | None, int]) -> int:
     if facts.winner is None:
         return 0
     if facts.winner in facts.players:
         return facts.players.index(facts.winner) + 1
-    return len(facts.players) + players.to(facts.winner)
+    return len(facts.players) + players[facts.winner]
 
 
 def _entries(index: Index, pack: str, sizes: Sequence[FrameSize], counts: Sequence[int]) -> Iterator[ArchiveEntry]:

@@ -174,7 +174,7 @@ def _games(document: bytes, line: int, context: ReadContext, whole: bytes | None
     if entity_id is None and facts == _NO_FACTS and _holds_games(document, context):
         yield from _read_members(_scanner_of(document), context, line - 1)
         return
-    if whole is not None and entity_id is None:
+    if entity_id is None and whole is not None:
         entity_id = derived_id(document)
     payload = document if whole is None else whole
     yield context.record(payload, content_type=JSON, entity_id=entity_id, facts=facts, line=line)

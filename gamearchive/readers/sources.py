@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from gamearchive.errors import SourceError
 from gamearchive.model import GameRecord, Notice, Rejection
@@ -31,6 +31,12 @@ from gamearchive.readers.streams import (
 STDIN = "-"
 
 _log = logging.getLogger(__name__)
+
+
+def read_sources(sources: Iterable[str], options: ReadOptions) -> Iterator[GameRecord | Rejection | Notice]:
+    """Read every game of some sources, one after another: see `read_source`."""
+    for source in sources:
+        yield from read_source(source, options)
 
 
 def read_source(source: str | Path, options: ReadOptions | None = None) -> Iterator[GameRecord | Rejection | Notice]:
@@ -126,7 +132,7 @@ def _read_stdin(reader: Reader | None, options: ReadOptions) -> Iterator[GameRec
 
 
 def _read(
-    file: BinaryIO, source: str, name: str | None, reader: Reader | None, options: ReadOptions
+    file: BufferedReader, source: str, name: str | None, reader: Reader | None, options: ReadOptions
 ) -> Iterator[GameRecord | Rejection | Notice]:
     """Read an open source. A ``name`` of None is a source that is no file, and may be compressed without saying so."""
     stream = plain_stream(file)

@@ -13,9 +13,13 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import select
+import sys
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, Protocol
+from functools import partial
+from io import BufferedReader
+from typing import NamedTuple, Protocol
 
 from gamearchive.errors import SourceError
 
@@ -24,6 +28,7 @@ HEAD_BYTES = 1 << 16
 BOMB_RATIO = 200
 """How often its own size a source may decompress to, while it is inside one record above the limit."""
 
+_WAITS, _WAIT_SECONDS = 5, 0.2  # how often, and how long, more is waited for to tell a format by
 _SLICE_BYTES = 1 << 10
 _ZSTD_WINDOW_BYTES = 128 << 20
 _XZ_MEMORY_BYTES = 256 << 20
@@ -35,10 +40,17 @@ class ByteStream:
     Args:
         pieces: the bytes, in pieces of any size; it may end in a `SourceError` or an OSError.
         consumed: how many bytes the source itself has given so far, where that is not what the pieces hold.
+        comes_within: whether the next piece, or the end, comes within so many seconds; where that is not asked, at once.
     """
 
-    def __init__(self, pieces: Iterator[bytes], consumed: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        pieces: Iterator[bytes],
+        consumed: Callable[[], int] | None = None,
+        comes_within: Callable[[float], bool] = lambda _: True,
+    ) -> None:
         self._pieces = pieces
+        self.comes_within = comes_within
         self._ahead = b""
         self._at = 0  # up to where what is ahead has been taken
         self._failure: SourceError | OSError | None = None
@@ -54,24 +66,38 @@ class ByteStream:
             SourceError: once the bytes before the damage are given, if the source is damaged.
             OSError: if the source cannot be read.
         """
+        taken = self._take(size)
+        self.line += taken.count(b"\n")
+        return taken
+
+    def _take(self, size: int) -> bytes:
         if self._at == len(self._ahead):
-            self.peek(size)
+            self._gather(size, waits=0)
         taken = self._ahead[self._at : self._at + size]
         if not taken and self._failure is not None:
             raise self._failure
         self._at += len(taken)
         self._delivered += len(taken)
-        self.line += taken.count(b"\n")
         return taken
 
     def peek(self, size: int) -> bytes:
-        """The next bytes without taking them: at least ``size`` of them, unless the end or damage comes first."""
+        """The next bytes without taking them: ``size`` or more, unless the end, damage or a pause comes before."""
+        return self._gather(size, _WAITS)
+
+    def _gather(self, size: int, waits: int) -> bytes:
         ahead = self._ahead[self._at :]
         if len(ahead) < size and self._failure is None:
-            pieces = [ahead]
+            pieces = [ahead] if ahead else []  # one piece alone is not copied
             missing = size - len(ahead)
             try:
-                while missing > 0 and (piece := next(self._pieces, None)) is not None:
+                while missing > 0:
+                    if pieces and not self.comes_within(0):
+                        waits -= 1
+                        if waits < 0 or not self.comes_within(_WAIT_SECONDS):
+                            break
+                    piece = next(self._pieces, None)
+                    if piece is None:
+                        break
                     pieces.append(piece)
                     missing -= len(piece)
             except (SourceError, OSError) as failure:
@@ -105,8 +131,10 @@ class ByteStream:
         """
         begun: list[bytes] = []  # a line that has not ended yet
         size = 0
-        while chunk := self.read():
-            for line in io.BytesIO(chunk).readlines():
+        while chunk := self._take(CHUNK_BYTES):
+            lines = io.BytesIO(chunk).readlines()
+            self.line += len(lines) - (not chunk.endswith(b"\n"))
+            for line in lines:
                 if line.endswith(b"\n"):
                     whole = b"".join([*begun, line]) if begun else line
                     yield whole if len(whole) <= limit + 1 else whole[: limit + 1]
@@ -225,14 +253,23 @@ def codec_of_content(head: bytes) -> Codec | None:
     return next((codec for codec in CODECS if head.startswith(codec.magics)), None)
 
 
-def plain_stream(file: BinaryIO) -> ByteStream:
-    """A source as it is."""
-    return ByteStream(iter(lambda: file.read(CHUNK_BYTES), b""))
+def plain_stream(file: BufferedReader) -> ByteStream:
+    """A source as it is. Where it is a pipe, what has come is there to be read, however little, before more comes."""
+    return ByteStream(iter(lambda: file.read1(CHUNK_BYTES), b""), comes_within=partial(_comes_within, file))
+
+
+def _comes_within(file: BufferedReader, seconds: float) -> bool:
+    """Whether a file can be read without waiting longer than that; on Windows, whose pipes cannot be asked, it is said to."""
+    if sys.platform == "win32":
+        return True
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def decompressed_stream(source: ByteStream, codec: Codec) -> ByteStream:
     """What a compressed source holds."""
-    return ByteStream(_decompress(source, codec), source.delivered)
+    return ByteStream(_decompress(source, codec), source.delivered, source.comes_within)
 
 
 def _decompress(source: ByteStream, codec: Codec) -> Iterator[bytes]:

@@ -12,10 +12,10 @@ from archiving import Home, game, games, listed
 from gamearchive.archive import Archive, OnConflict
 from gamearchive.errors import StorageUnavailableError, UsageError
 from gamearchive.model import GameRecord
-from gamearchive.operations import ingest as module
 from gamearchive.operations.ingest import Ingested, ingest
 from gamearchive.query import ArchiveQuery
 from gamearchive.readers import ReadOptions
+from gamearchive.readers import batches as module
 from gamearchive.testing import FaultyStore
 
 DATA = Path(__file__).parent.parent / "data"
@@ -170,18 +170,29 @@ def test_on_conflict_holds_across_batches(
     assert archive.read(archive.get("g-3")) == game(3).payload
 
 
+def test_a_game_that_comes_again_while_it_is_being_put_into_a_pack(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_RECORDS", 1)
+    source = ndjson(tmp_path / "a.ndjson", [game(0, moves=moves) for moves in (1, 2, 2, 1, 3, 3, 4)])
+    assert totals(ingest(archive, [source], ReadOptions())) == (4, 3, 0)
+    found = archive.catalog.revisions("g-0")
+    assert [(entry.revision, entry.superseded) for entry in found] == [(4, False), (3, True), (2, True), (1, True)]
+    assert [archive.read(entry) for entry in found] == [game(0, moves=moves).payload for moves in (4, 3, 2, 1)]
+
+
 RUN = """
 import sys
 from pathlib import Path
 from archiving import Home
 from gamearchive.clock import SystemClock
-from gamearchive.operations import ingest as module
-from gamearchive.readers import ReadOptions
-module.BATCH_RECORDS = 25
+from gamearchive.operations.ingest import ingest
+from gamearchive.readers import ReadOptions, batches
+batches.BATCH_RECORDS = 25
 archive = Home(Path(sys.argv[1]), sys.argv[2]).open(clock=SystemClock())
 print("ready", flush=True)
 sys.stdin.readline()
-steps = list(module.ingest(archive, sys.argv[3:], ReadOptions()))
+steps = list(ingest(archive, sys.argv[3:], ReadOptions()))
 print(sum(len(step.added.entries) for step in steps), sum(len(step.added.skipped) for step in steps))
 """
 

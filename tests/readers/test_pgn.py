@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from gamearchive.model import PGN, GameRecord, Player, Rejection
 from gamearchive.readers import ReadContext, ReadOptions, read_source
 from gamearchive.readers.base import derived_id
 from gamearchive.readers.pgn import PgnReader
-from gamearchive.readers.streams import plain_stream
+from gamearchive.readers.streams import ByteStream
 from gamearchive.units import parse_instant
 
 
@@ -203,7 +202,7 @@ def test_games_of_others(data: Path) -> None:
 
 def outcomes(content: bytes, *, limit: int = 1 << 20) -> list[GameRecord | Rejection]:
     context = ReadContext("games.pgn", "games.pgn", ReadOptions(max_record_bytes=limit))
-    return list(PgnReader().read(plain_stream(io.BytesIO(content)), context))
+    return list(PgnReader().read(ByteStream(iter([content])), context))
 
 
 COMMENTED = [game(1, "1. e4 {good} (1. d4 d5) e5 ; well\n"), game(2, result="1/2-1/2"), game(3, "1. c4\n{b\n\nc}\nc5", "0-1")]

@@ -59,6 +59,27 @@ def test_a_source_of_200_mb_fits_the_memory(gamearchive: Run, tmp_path: Path) ->
     assert memory < MAX_MEMORY
 
 
+def test_many_large_rejections_fit_the_memory(tmp_path: Path) -> None:
+    source = tmp_path / "games.ndjson"
+    with source.open("wb") as file:
+        for number in range(6_000):
+            file.write(b'{"id": %d, "cut": "%s\n' % (number, b"x" * 70_000))
+    code, memory = run_measured("archive", str(source), "--rejects", str(tmp_path / "bad"), "--home", str(tmp_path / "home"))
+    assert code == 3
+    assert memory < MAX_MEMORY
+
+
+def test_games_of_a_thousand_players_fit_the_memory(tmp_path: Path) -> None:
+    source = tmp_path / "games.ndjson"
+    with source.open("w") as file:
+        for number in range(300):
+            players = [{"id": f"id-{number}-{seat}", "name": f"player {seat} of {number}"} for seat in range(1000)]
+            file.write(json.dumps({"id": number, "players": players}) + "\n")
+    code, memory = run_measured("archive", str(source), "--home", str(tmp_path / "home"))
+    assert code == 0
+    assert memory < MAX_MEMORY
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("suffix", "compress"),
