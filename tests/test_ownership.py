@@ -75,12 +75,6 @@ def test_a_copy_of_a_home_is_the_same_archive(gamearchive: Run) -> None:
     assert gamearchive("verify", "--full", "--home", "two").code == 0
 
 
-def test_memory_holds_nothing_of_an_earlier_run(gamearchive: Run) -> None:
-    where = ("--home", "one", "--storage", "memory:")
-    assert gamearchive("archive", "a.ndjson", *where).code == 0
-    assert gamearchive("archive", "a.ndjson", *where).code == 15
-
-
 def test_whoever_comes_first_owns_it(home: Home, tmp_path: Path) -> None:
     homes = [Home(tmp_path / f"home-{number}") for number in range(6)]
     for each in homes:

@@ -12,7 +12,10 @@ from gamearchive.errors import DatabaseUnavailableError, IntegrityError, LockedE
 
 R = TypeVar("R", bound=Sequence[Any])
 
-_DAMAGED = "malformed", "not a database", "no such table", "no such column"
+_DAMAGED = (
+    *("malformed", "not a database", "no such table", "no such column"),
+    *("UNIQUE constraint failed", "duplicate key"),  # writers take turns: what one has looked up is still so when it writes
+)
 
 
 @contextmanager
@@ -58,8 +61,7 @@ def translated(error: exc.DBAPIError, name: str, busy_seconds: float) -> Excepti
     said = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
     if "locked" in said or "lock timeout" in said:
         return LockedError(f"The database {name} stayed locked by another process for {busy_seconds:g} s.")
-    # Writers take turns, so that what one has looked up is still so when it writes: no constraint ever stands in its way.
-    if isinstance(error, exc.IntegrityError) or any(words in said for words in _DAMAGED):
+    if any(words in said for words in _DAMAGED):
         return damaged(name, said)
     if "readonly database" in said:
         said = "it, or its folder, is read-only, or the disk is full"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -112,15 +113,23 @@ def test_a_damaged_catalog_is_kept_aside_and_made_anew(gamearchive: Run, harm: C
         assert ended.code == 14
         assert "gamearchive rebuild" in ended.err
         assert gamearchive("rebuild").code == 18
-        if harm is scribble_in_the_middle:  # of the games in play, too
-            ended = gamearchive("rebuild", "--yes")
-            assert (ended.code, "--force" in ended.err) == (14, True)
-        ended = gamearchive("rebuild", "--yes", "--force")
+        ended = gamearchive("rebuild", "--yes")
         assert ended.code == 0
         assert str(Path("home").resolve() / name) in ended.err
         assert Path("home", name).read_bytes() == damaged
         assert everything(gamearchive) == before
     assert gamearchive("archive", "games.ndjson").code == 0
+
+
+def test_games_in_play_that_cannot_be_read_are_not_left_behind_unasked(gamearchive: Run) -> None:
+    before = everything(gamearchive)
+    with sqlite3.connect("home/gamearchive.db") as connection:
+        connection.execute("DROP TABLE snapshots")
+    connection.close()
+    ended = gamearchive("rebuild", "--yes")
+    assert (ended.code, "--force" in ended.err) == (14, True)
+    assert gamearchive("rebuild", "--yes", "--force").code == 0
+    assert everything(gamearchive) == before
 
 
 def test_a_catalog_of_more_games_than_there_are_packs_for_stays(gamearchive: Run) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from archiving import Home, flip, found_by, game, games, listed, noise
 
-from gamearchive.archive import Archive
+from gamearchive.archive import Archive, Sender
 from gamearchive.backends.packed import PackHoldings
 from gamearchive.errors import IntegrityError
 from gamearchive.model import ArchiveEntry, GameRecord
@@ -233,6 +233,22 @@ def test_a_stray_pack_of_older_bytes_takes_no_games_place(filled: Home) -> None:
         assert "other, later bytes" in found.reason
     assert there.exists()
     assert filled.open().read(filled.open().get("g-900")) == game(900, moves=3).payload
+
+
+def test_a_live_game_that_came_back_to_an_earlier_state_is_newer(home: Home) -> None:
+    other = Home(home.folder.parent / "other")
+    for moves in (2, 3, 2):
+        other.open().add([game(1, moves=moves)], Sender(live=True))
+        other.clock.turn(60)
+    other.close()
+    for moves in (2, 3):
+        home.open().add([game(1, moves=moves)], Sender(live=True))
+        home.clock.turn(60)
+    for pack in other.packs:
+        (home.packs_folder / pack.relative_to(other.packs_folder)).write_bytes(pack.read_bytes())
+    assert [found.repaired for found in check(home, repair=True)] == [True]
+    latest = home.open().get("g-1")
+    assert (latest.revision, home.open().read(latest)) == (3, game(1, moves=2).payload)
 
 
 def test_a_stray_pack_brings_lost_games_back(filled: Home) -> None:
