@@ -1,10 +1,10 @@
-"""gamearchive keeps finished games: compact packs, a catalog to find them by, and their exact bytes back.
+"""gamearchive keeps games: those in play in memory, finished ones in compact packs, with a catalog to find them by.
 
-It is a library with a command line on top. A program embeds `ArchiveManager`; an administrator runs ``gamearchive``, each of
-whose commands calls a method of it. All names of this module are imported when they are first used, so that
-``import gamearchive`` costs nothing::
+It is a library with a command line on top. A game server holds its games in a `HybridGameRepository`; any program may embed
+`ArchiveManager`; an administrator runs ``gamearchive``, each of whose commands calls a method of it. All names of this module
+are imported when they are first used, so that ``import gamearchive`` costs nothing::
 
-    async with ArchiveManager(load_settings()) as manager:
+    async with ArchiveManager(settings=load_settings()) as manager:
         async for step in manager.archive(["games/"], ReadOptions(entity_type="chess")):
             print(len(step.added.entries), "are safe")
         page = await manager.query(ArchiveQuery(players=["Anna"], limit=20))
@@ -22,6 +22,7 @@ model              the values that travel: game records, facts, catalog entries,
 clock, units       the time; durations, sizes and instants, read and printed
 names              what games are restored under: safe whatever their ids hold
 encoding           plain Python values as JSON, exactly
+pace               work on the event loop in slices
 facts              a game's own facts (players, winner, times), taken from its JSON
 expression         conditions on games: read from their text, and tried on a game
 -- leaves          each knows one thing, and none knows another leaf
@@ -33,6 +34,9 @@ readers            files of games, in JSON, PGN or any format, as a stream of ga
 packs              the format of packs, and the dictionaries that their frames are compressed with
 stores             whole objects by key: in a folder, in memory, or wherever a package installed beside this one puts them
 database           tables and engine: connections, transactions and locks, on SQLite and on PostgreSQL
+memory             how full the memory is that the process may use
+active, refaults   the order in which games in play go, and how well that has been guessed
+busy               the games that somebody works on
 -- services
 query              what to look for, and the statement it becomes
 accession          how entries come into the catalog, all of a batch in one transaction
@@ -43,7 +47,19 @@ ownership          whose storage it is: the archive's id in its catalog, and the
 archive            catalog and bytes in step: the one way in, and the way out
 adoption           packs as they lie in the storage, taken into the catalog
 -- operations      one verb each, over the whole archive, and none imports another: ingest, restore, verify, rebuild
-manager            the parts put together from settings, with one method for each verb, asynchronous
+-- the archive     as one object, asynchronous
+administration     the parts put together from settings, with one method for each verb
+archivers          where archiving is done beside a game server: in threads, or in a process of its own
+parcels, worker    what waits to be archived, and who sees to it: batches, priorities, retries
+manager            administration with a worker: the archive as a game server has it
+-- games in play   in memory, and never lost
+thinning           which of them must go
+play               what happens behind their being saved: snapshots, handing over, letting go
+turns              when that happens
+keeper, recovery   their journal in a thread of its own, and what comes back from it
+recall, lookup     reading archived games for a server; finding those in play by player or room
+repository         the games of a server, in play and archived, as if there were no difference
+-- outside
 bench              how fast all this is, measured on games that it makes up
 testing            suites that hold a stranger's store or backend to the contract; for tests alone
 cli                the command line: it parses, calls one method, and shows the result
@@ -82,6 +98,7 @@ if TYPE_CHECKING:
     from gamearchive.catalog import Page
     from gamearchive.clock import Clock, ManualClock, SystemClock
     from gamearchive.errors import (
+        CapacityError,
         ConfigurationError,
         DatabaseUnavailableError,
         EncodingError,
@@ -101,7 +118,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gamearchive.facts import FactRules
-    from gamearchive.manager import ArchiveManager
+    from gamearchive.manager import ArchiveManager, ArchiveStats
     from gamearchive.model import (
         ArchivalPriority,
         ArchivalTrigger,
@@ -117,9 +134,11 @@ if TYPE_CHECKING:
     from gamearchive.policy import DEFAULT_GAME_POLICY, DEFAULT_ROOM_POLICY, ArchivalPolicy, Policies
     from gamearchive.query import ArchiveQuery, SortField
     from gamearchive.readers import ByteStream, ReadContext, Reader, ReadOptions
+    from gamearchive.repository import HybridGameRepository
     from gamearchive.settings import Settings, load_settings
     from gamearchive.stores.base import Store, StoredObject
     from gamearchive.strategy import ArchivalStrategy, GameArchivalStrategy
+    from gamearchive.worker import ArchivalWorker
 
 __all__ = [
     "DEFAULT_GAME_POLICY",
@@ -128,10 +147,13 @@ __all__ = [
     "ArchivalPriority",
     "ArchivalStrategy",
     "ArchivalTrigger",
+    "ArchivalWorker",
     "ArchiveEntry",
     "ArchiveManager",
     "ArchiveQuery",
+    "ArchiveStats",
     "ByteStream",
+    "CapacityError",
     "Clock",
     "ConfigurationError",
     "DatabaseUnavailableError",
@@ -145,6 +167,7 @@ __all__ = [
     "GameArchiveError",
     "GameBytes",
     "GameRecord",
+    "HybridGameRepository",
     "IArchivalBackend",
     "IntegrityError",
     "LeaseLostError",
@@ -183,18 +206,20 @@ _MODULES = {
     "backends.packed": "FileSystemArchiveBackend",
     "catalog": "Page",
     "clock": "Clock ManualClock SystemClock",
-    "errors": "ConfigurationError DatabaseUnavailableError EncodingError ExistsError GameArchiveError IntegrityError "
-    "LeaseLostError LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError StorageUnavailableError "
-    "UnavailableError UnsupportedError UsageError",
+    "errors": "CapacityError ConfigurationError DatabaseUnavailableError EncodingError ExistsError GameArchiveError "
+    "IntegrityError LeaseLostError LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError "
+    "StorageUnavailableError UnavailableError UnsupportedError UsageError",
     "facts": "FactRules",
-    "manager": "ArchiveManager",
+    "manager": "ArchiveManager ArchiveStats",
     "model": "ArchivalPriority ArchivalTrigger ArchiveEntry EntityKey Facts GameRecord Place Player Provenance Rejection",
     "policy": "ArchivalPolicy DEFAULT_GAME_POLICY DEFAULT_ROOM_POLICY Policies",
     "query": "ArchiveQuery SortField",
     "readers": "ByteStream ReadContext ReadOptions Reader",
+    "repository": "HybridGameRepository",
     "settings": "Settings load_settings",
     "stores.base": "Store StoredObject",
     "strategy": "ArchivalStrategy GameArchivalStrategy",
+    "worker": "ArchivalWorker",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -256,6 +256,20 @@ class Catalog:
             found = [Total(words[row[0]], int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in rows]
         return sorted(found, key=lambda total: (total.entity_type, total.day))
 
+    def summary(self) -> tuple[dict[str | None, int], int | None, int | None]:
+        """How many games there are by status (None: without one), and when the first and the last of them were archived."""
+        statement = (
+            select(batches.c.status_id, func.count(), func.min(batches.c.archived_at), func.max(batches.c.archived_at))
+            .select_from(entries.join(batches, batches.c.id == entries.c.batch_id))
+            .where(entries.c.superseded.is_(None))
+            .group_by(batches.c.status_id)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(statement).all()
+            words = self._names.words(connection, {row[0] for row in rows if row[0] is not None})
+        by_status = {None if row[0] is None else words[row[0]]: int(row[1]) for row in rows}
+        return by_status, min((row[2] for row in rows), default=None), max((row[3] for row in rows), default=None)
+
     def sizes(self) -> Sizes:
         """What everything takes."""
         with self.database.read() as connection:

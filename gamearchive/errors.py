@@ -136,6 +136,13 @@ class DatabaseUnavailableError(UnavailableError):
     code = "database-unavailable"
 
 
+class CapacityError(GameArchiveError):
+    """There is no room in memory for another game."""
+
+    code = "capacity"
+    default_hint = "Wait until games have gone to the archive, or raise the hard limit."
+
+
 class ConfigurationError(GameArchiveError):
     """A setting is unknown, absurd or contradicts another."""
 

@@ -1,398 +1,333 @@
-"""`ArchiveManager`: the parts put together from settings, and one method for each verb.
+"""`ArchiveManager`: the archive as a game server has it: the verbs of administration, and a worker behind them.
 
-Its methods are asynchronous, for a game server's sake; what they do is not, and runs in threads of the manager's own, one for
-reading and one for whatever writes, so that neither the loop nor a listing waits for an archive run.
-
-Use it as a context: ``async with ArchiveManager(load_settings()) as manager``.
+It archives entities that somebody else holds. Whoever that is, a repository of games in play or a program of its own kind, is
+its *provider*, and is asked for an entity when it is to be archived.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
-from functools import cached_property, partial
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Any, Protocol, Self, runtime_checkable
 
-from msgspec import structs
-
-from gamearchive.archive import Archive, OnConflict
-from gamearchive.backends.base import Holdings
-from gamearchive.backends.foreign import ForeignHoldings, TwoMethods
-from gamearchive.backends.registry import open_holdings
-from gamearchive.catalog import Catalog, Page, Sizes, Total
-from gamearchive.clock import Clock, SystemClock
-from gamearchive.database.engine import Database
-from gamearchive.errors import (
-    IntegrityError,
-    LockedError,
-    NoArchiveError,
-    RefusedError,
-    StoppedError,
-    UnavailableError,
-    UnsupportedError,
-    UsageError,
-)
-from gamearchive.model import ArchiveEntry
-from gamearchive.ownership import adopt_owner, check_owner
+from gamearchive.administration import LOCK_WAIT_SECONDS, Administration
+from gamearchive.archive import Sender
+from gamearchive.archivers.base import Archiver
+from gamearchive.archivers.process import ProcessArchiver
+from gamearchive.archivers.threads import ThreadArchiver
+from gamearchive.archivers.wire import ArchivePlace
+from gamearchive.backends.base import IArchivalBackend
+from gamearchive.backends.foreign import TwoMethods
+from gamearchive.backends.packed import PackArchiveBackend, PackHoldings
+from gamearchive.clock import Clock
+from gamearchive.errors import ConfigurationError, UnsupportedError
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, ArchiveEntry
+from gamearchive.ownership import check_owner
+from gamearchive.parcels import Parcel
+from gamearchive.policy import ArchivalPolicy, Policies, policies_from
 from gamearchive.query import ArchiveQuery
-from gamearchive.settings import Settings
-from gamearchive.stores.registry import folder_of
+from gamearchive.settings import Settings, load_settings
+from gamearchive.strategy import ArchivalStrategy, GameArchivalStrategy
+from gamearchive.units import from_instant
+from gamearchive.worker import ArchivalWorker
 
-if TYPE_CHECKING:  # each verb is imported where it is used, for a command uses one
-    from gamearchive.operations.ingest import Ingested
-    from gamearchive.operations.rebuild import Rebuilt
-    from gamearchive.operations.restore import Restored
-    from gamearchive.operations.verify import Checked
-    from gamearchive.readers import ReadOptions
+MONITOR_SECONDS = 60.0
+"""So often a manager that monitors looks at its worker."""
 
-LOCK_WAIT_SECONDS = 60.0
-"""How long a run waits for one that has the archive to itself."""
+_log = logging.getLogger("gamearchive")
 
-T = TypeVar("T")
+Provider = Callable[[str, str], Any]
+"""Gives an entity by its id and type, or None: a function or a coroutine function."""
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """A provider that has its entities archived itself, as one who must know what became of them does."""
+
+    def hand_over(
+        self, entity_id: str, entity_type: str, trigger: ArchivalTrigger, priority: ArchivalPriority
+    ) -> Awaitable[bool | None]:
+        """Have an entity archived; whether it was, None if there is no such entity."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
-    """The last step of a rebuild in place of a damaged catalog: where that one is kept."""
-
-    path: Path
-
-
-class ArchiveManager:
-    """The archive that some settings describe.
+class ArchiveStats:
+    """What there is, and how archiving goes. Its fields may be taken by name as keys, too.
 
     Args:
-        settings: where it is and how it is kept.
-        clock: the time.
-        backend: what keeps the games' bytes, in place of packs at ``settings.storage``; the catalog stays where it is.
+        total_entities: games by type.
+        total_size_bytes: what all revisions take, dictionaries and catalog included.
+        compression_ratio: the share of the raw bytes that compression saved, 0 to 1.
+        oldest_archive, newest_archive: when the first and the last of the games were archived; None where there is none.
+        by_status: games by status; those without one under None.
+        by_backend: bytes by backend.
+        worker_stats: what `ArchivalWorker.get_status` says; empty without a worker.
+        backend_stats: packs and dictionaries of the backend.
     """
 
-    def __init__(self, settings: Settings, clock: Clock | None = None, *, backend: TwoMethods | None = None) -> None:
-        self.settings = settings
-        self._backend = backend
-        self.clock = clock or SystemClock()
-        self._reading = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-read")
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-write")
-        self._under_way: dict[Iterator[object], ThreadPoolExecutor] = {}
+    total_entities: dict[str, int] = field(default_factory=dict)
+    total_size_bytes: int = 0
+    compression_ratio: float = 0.0
+    oldest_archive: datetime | None = None
+    newest_archive: datetime | None = None
+    by_status: dict[str | None, int] = field(default_factory=dict)
+    by_backend: dict[str, int] = field(default_factory=dict)
+    worker_stats: dict[str, Any] = field(default_factory=dict)
+    backend_stats: dict[str, Any] = field(default_factory=dict)
 
-    @cached_property
-    def database(self) -> Database:
-        """The database of the catalog."""
-        return Database(self.settings.database)
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
 
-    @cached_property
-    def core(self) -> Archive:
-        """Catalog and holdings as one object, synchronous."""
-        if self._backend is not None:
-            holdings: Holdings = ForeignHoldings(self._backend)
-        else:
-            holdings = open_holdings(self.settings.storage, level=self.settings.compression_level)
-        return Archive(Catalog(self.database), holdings, self.clock)
+    def keys(self) -> list[str]:
+        """The fields' names."""
+        return [each.name for each in fields(self)]
 
-    @cached_property
-    def own(self) -> tuple[str, ...]:
-        """How the resolved paths begin, with ``/`` throughout, of all that the archive itself consists of on this machine."""
-        folder = folder_of(self.settings.storage)
-        own = () if folder is None else (f"{folder.resolve().as_posix()}/",)
-        path = self.database.path  # the names of its journals and its lock begin with its own
-        return own if path is None else (path.resolve().as_posix(), *own)
 
-    def is_own(self, path: Path) -> bool:
-        """Whether a file is part of the archive itself, or would be."""
-        return f"{path.resolve().as_posix()}/".startswith(self.own)
+class ArchiveManager(Administration):
+    """The archive, with a worker.
+
+    Args:
+        entity_provider: gives an entity by its id and type; only `archive_entity` needs it.
+        backend: what keeps the games' bytes, in place of packs at ``settings.storage``; the catalog stays where it is.
+        policies: by entity type; those of the settings, and defaults, for the others.
+        enable_worker: False for an archive that is only asked.
+        enable_monitoring: whether failures and queues that fill up are logged.
+        settings: where the archive is and how it is kept; None for those of files and environment.
+        strategies: by entity type; None for what JSON and plain Python values make of it.
+        worker: one that is set up otherwise than usual; its policies become the manager's.
+        archiver: ``"process"`` to archive in a process of its own, ``"thread"`` in this one. A backend of one's own is only
+            known to this process, and so always works in threads.
+        clock: the time.
+
+    Use it as a context, or call `start` and `stop`.
+    """
+
+    def __init__(
+        self,
+        entity_provider: Provider | Holder | None = None,
+        backend: TwoMethods | None = None,
+        policies: Mapping[str, ArchivalPolicy] | None = None,
+        enable_worker: bool = True,
+        enable_monitoring: bool = True,
+        *,
+        settings: Settings | None = None,
+        strategies: Mapping[str, ArchivalStrategy[Any]] | None = None,
+        worker: ArchivalWorker[Any] | None = None,
+        archiver: str = "process",
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(settings or load_settings(), clock, backend=backend)
+        if archiver not in ("process", "thread"):
+            raise ConfigurationError(f"There is no archiver {archiver!r}.", hint='Choose "process" or "thread".')
+        self.entity_provider = entity_provider
+        if not isinstance(policies, Policies):
+            policies = Policies({**policies_from(self.settings.policies), **(policies or {})})
+        self.policies = policies
+        self.enable_worker = enable_worker
+        self.enable_monitoring = enable_monitoring
+        self._strategies = dict(strategies or {})
+        self._kind = archiver
+        self._archiver: Archiver | None = None
+        self._monitor: asyncio.Task[None] | None = None
+        self.worker = worker or ArchivalWorker(self.strategy_of("game"))
+        self.worker.policies = self.policies
 
     async def __aenter__(self) -> Self:
+        await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    async def start(self) -> None:
+        """Make the archive, if there is none, and start the worker."""
+        await self._read(self._prepare)
+        if not self.enable_worker:
+            return
+        self._archiver = self._make_archiver()
+        self.worker.attach(self._archiver)
+        await self.worker.start()
+        if self.enable_monitoring:
+            self.worker.failure_listeners.append(self._report)
+            self._monitor = asyncio.create_task(self._watch(), name="gamearchive-monitor")
+
+    async def stop(self, grace: float | None = None) -> list[Parcel]:
+        """Archive what waits, and let go of everything.
+
+        Args:
+            grace: seconds to take at most for what waits; None for as long as it takes.
+
+        Returns:
+            What could not be archived.
+        """
+        left = await self.worker.stop(grace) if self.enable_worker else []
+        if self._monitor is not None:
+            self._monitor.cancel()
+            self._monitor = None
+        if self._archiver is not None:
+            await asyncio.to_thread(self._archiver.close)
+            self._archiver = None
+        await super().close()
+        return left
 
     async def close(self) -> None:
-        """Leave what is under way after the step in hand, and let go of everything."""
-        for iterator in list(self._under_way):
-            await self._leave(iterator)
-        for executor in (self._writing, self._reading):
-            await asyncio.to_thread(executor.shutdown)
-        if "core" in self.__dict__:
-            self.core.holdings.close()
-        if "database" in self.__dict__:
-            self.database.close()
+        await self.stop()
 
-    def archive(
+    @property
+    def backend(self) -> TwoMethods:
+        """What keeps the games' bytes. Another may be put in its place at any time: it takes what comes from then on, and
+        what the one before has is still read from there."""
+        return self._backend if self._backend is not None else self._own_backend
+
+    @backend.setter
+    def backend(self, backend: TwoMethods) -> None:
+        self.succeed(backend)
+        if self._archiver is not None:
+            before, self._archiver = self._archiver, self._make_archiver()
+            self.worker.attach(self._archiver)
+            asyncio.get_running_loop().run_in_executor(None, before.close)
+
+    async def archive_entity(
         self,
-        sources: Iterable[str],
-        options: ReadOptions,
-        *,
-        on_conflict: OnConflict = OnConflict.REPLACE,
-        dry_run: bool = False,
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> AsyncIterator[Ingested]:
-        """Archive all games of files, folders or standard input: see `operations.ingest`."""
-        from gamearchive.operations.ingest import ingest
+        entity_id: str,
+        entity_type: str = "game",
+        trigger: ArchivalTrigger = ArchivalTrigger.MANUAL,
+        priority: ArchivalPriority = ArchivalPriority.NORMAL,
+    ) -> bool:
+        """Archive an entity as it is now, and wait until it is safe.
 
-        options = structs.replace(options, own=(*options.own, *self.own))
+        Returns:
+            Whether the archive has it; False if it changed meanwhile, and so is still with its provider.
 
-        def steps() -> Iterator[Ingested]:
-            if dry_run:
-                if self.database.exists():
-                    check_owner(self.core.catalog, self.core.holdings, claim=False)
-                yield from ingest(self.core, sources, options, on_conflict=on_conflict, dry_run=True, stopping=stopping)
-                return
-            self._refuse_a_second_catalog()
-            self.database.create()
-            with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
-                self.core.catalog = Catalog(self.database)  # another process may have made it anew, with other numbers
-                check_owner(self.core.catalog, self.core.holdings, claim=True)
-                self.core.holdings.sweep()
-                yield from ingest(self.core, sources, options, on_conflict=on_conflict, stopping=stopping)
+        Raises:
+            NotFoundError: if there is neither such an entity nor an archived one.
+            GameArchiveError: why it could not be archived.
+        """
+        provider = self.entity_provider
+        if isinstance(provider, Holder):
+            done = await provider.hand_over(entity_id, entity_type, trigger, priority)
+            if done is not None:
+                return done
+        elif provider is not None:
+            entity = provider(entity_id, entity_type)
+            if inspect.isawaitable(entity):
+                entity = await entity
+            if entity is not None:
+                sender = Sender(trigger, priority, self.policies[entity_type].label, live=True)
+                await self.worker.archive(self.strategy_of(entity_type).record(entity), sender)
+                return True
+        await self.get(entity_id, entity_type)
+        return True
 
-        return self._stream(steps, self._writing)
+    async def retrieve_entity(self, entity_id: str, entity_type: str = "game", revision: int | None = None) -> Any:
+        """An archived entity, as its strategy brings it back.
 
-    def _refuse_a_second_catalog(self) -> None:
-        """Packs without a catalog: it was lost, or is elsewhere, and an empty one would know nothing of their games."""
-        # In this order: whoever puts the first pack has made the catalog before.
-        if self._is_kept_to() and not self.database.exists():
-            raise RefusedError(
-                f"There are packs in {self.core.holdings.name}, but no catalog in {self.database.name}.",
-                hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
-            )
+        Raises:
+            NotFoundError: if it is not archived; IntegrityError: if it is lost or damaged.
+        """
+        entry = await self.get(entity_id, entity_type, revision)
+        return self.strategy_of(entity_type).revive(await self.read(entry), entry.content_type)
 
-    def _is_kept_to(self) -> bool:
-        """Whether there is an archive's mark in the storage, or a pack."""
+    async def query_archives(self, query: ArchiveQuery) -> list[ArchiveEntry]:
+        """What a query finds: one page of it. See `query` for the pages that follow."""
+        return list((await self.query(query)).entries)
+
+    async def cleanup_old_archives(self, entity_type: str, older_than: timedelta) -> int:
+        """Delete what was archived long ago.
+
+        Raises:
+            UnsupportedError: always, for now.
+        """
+        raise _not_yet("deletes archived games", entity_type, older_than)
+
+    async def compress_archives(self, entity_type: str, compress_after: timedelta) -> int:
+        """Pack densely what was archived some time ago.
+
+        Raises:
+            UnsupportedError: always, for now.
+        """
+        raise _not_yet("repacks archived games", entity_type, compress_after)
+
+    async def backup_archives(self, destination: str | Path, entity_type: str | None = None) -> int:
+        """Copy what is archived to another place.
+
+        Raises:
+            UnsupportedError: always, for now.
+        """
+        raise _not_yet("makes backups", entity_type, destination)
+
+    async def get_stats(self) -> ArchiveStats:
+        """What there is, and how archiving goes."""
+        if not await self.has_catalog():
+            return ArchiveStats(worker_stats=self._worker_stats())
+        totals, sizes = await self.totals(), await self.sizes()
+        by_status, oldest, newest = await self._read(self.core.catalog.summary)
+        games: dict[str, int] = {}
+        for total in totals:
+            games[total.entity_type] = games.get(total.entity_type, 0) + total.games
+        stored = sizes.stored_bytes + sizes.dictionary_bytes
+        return ArchiveStats(
+            total_entities=games,
+            total_size_bytes=stored + sizes.catalog_bytes,
+            compression_ratio=1 - stored / sizes.raw_bytes if sizes.raw_bytes else 0.0,
+            oldest_archive=None if oldest is None else from_instant(oldest),
+            newest_archive=None if newest is None else from_instant(newest),
+            by_status=by_status,
+            by_backend={self.core.holdings.name: stored},
+            worker_stats=self._worker_stats(),
+            backend_stats={"packs": sizes.packs, "dictionaries": sizes.dictionaries, "revisions": sizes.revisions},
+        )
+
+    def strategy_of(self, entity_type: str) -> ArchivalStrategy[Any]:
+        """How entities of a type become bytes, and come back."""
+        if entity_type not in self._strategies:
+            self._strategies[entity_type] = GameArchivalStrategy(entity_type=entity_type)
+        return self._strategies[entity_type]
+
+    @cached_property
+    def _own_backend(self) -> IArchivalBackend:
         holdings = self.core.holdings
-        try:
-            return holdings.owner() is not None or next(holdings.packs(), None) is not None
-        except UnsupportedError:
-            return False
+        if not isinstance(holdings, PackHoldings):
+            raise UnsupportedError(f"{holdings.name} has no face of its own.")
+        return PackArchiveBackend(holdings, self.clock)
 
-    async def query(self, query: ArchiveQuery) -> Page:
-        """One page of a listing."""
-        return await self._read(lambda: self.core.catalog.find(query))
+    def _prepare(self) -> None:
+        self._refuse_a_second_catalog()
+        self.database.create()
+        with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
+            check_owner(self.core.catalog, self.core.holdings, claim=True)
+            self.core.holdings.sweep()
 
-    def pages(self, query: ArchiveQuery) -> AsyncIterator[Page]:
-        """All that a query matches, page by page; its ``limit`` is the limit in all, 0 for none."""
-        return self._stream(lambda: self.core.catalog.pages(query), self._reading)
+    def _make_archiver(self) -> Archiver:
+        if self._backend is not None or self._kind == "thread":
+            return ThreadArchiver(self.core)
+        settings = self.settings
+        return ProcessArchiver(ArchivePlace(settings.database, settings.storage, settings.compression_level))
 
-    async def count(self, query: ArchiveQuery) -> int:
-        """How many games a query matches."""
-        return await self._read(lambda: self.core.catalog.count(query))
+    def _worker_stats(self) -> dict[str, Any]:
+        return self.worker.get_status() if self.enable_worker else {}
 
-    async def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry:
-        """What is known of one game.
+    def _report(self, parcel: Parcel) -> None:
+        level = logging.ERROR if parcel.key in self.worker.failed else logging.WARNING
+        _log.log(level, "archiving %s %r failed, attempt %d: %s", *parcel.key, parcel.attempts, parcel.error)
 
-        Raises:
-            NotFoundError: if it is not archived.
-        """
-        return await self._read(lambda: self.core.get(entity_id, entity_type, revision))
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(MONITOR_SECONDS)
+            status = self.worker.get_status()
+            waiting = sum(status["queue_sizes"].values())
+            if waiting > 0.8 * self.worker.max_queue_size:
+                _log.warning("the archive's queue is filling up: %d of %d games", waiting, self.worker.max_queue_size)
+            if status["failed"]:
+                _log.warning("%d games could not be archived, and are kept", len(status["failed"]))
 
-    async def revisions(self, entry: ArchiveEntry) -> list[ArchiveEntry]:
-        """All revisions of a game, the latest first."""
-        return await self._read(lambda: self.core.catalog.revisions(entry.entity_id, entry.entity_type))
 
-    async def damage(self, entry: ArchiveEntry) -> str | None:
-        """Why a game's bytes are known to be lost; None where they are not."""
-        return await self._read(lambda: self.core.catalog.damage(entry))
-
-    async def read(self, entry: ArchiveEntry) -> bytes:
-        """A game's exact bytes.
-
-        Raises:
-            IntegrityError: if they are lost or damaged.
-        """
-        return await self._read(lambda: self.core.read(entry))
-
-    def restore(
-        self,
-        entries: Callable[[], Iterable[ArchiveEntry]],
-        *,
-        output: Path | None,
-        folder: bool = False,
-        force: bool = False,
-        write: Callable[[bytes], object] = lambda _: None,
-    ) -> AsyncIterator[Restored]:
-        """Write games into a folder, a file, or a stream: see `operations.restore`.
-
-        Args:
-            entries: gives the games.
-            output: the folder or the file; None for the stream.
-            folder: whether ``output`` is a folder.
-            force: write over what is there.
-            write: takes the bytes of the stream.
-
-        Raises:
-            UsageError: if ``output`` is part of the archive itself.
-        """
-        from gamearchive.operations.restore import restore_each, restore_to_file, restore_to_folder
-
-        def steps() -> Iterator[Restored]:
-            if output is None:
-                return restore_each(self.core, entries(), write)
-            if self.is_own(output):
-                raise UsageError(f"{output} belongs to the archive itself.", hint="Choose another place.")
-            if folder:
-                return restore_to_folder(self.core, entries(), output, force=force, own=self.own)
-            return restore_to_file(self.core, entries(), output, force=force)
-
-        return self._stream(steps, self._reading)
-
-    def verify(
-        self, *, full: bool = False, sample: float = 1.0, repair: bool = False, stopping: Callable[[], bool] = lambda: False
-    ) -> AsyncIterator[Checked]:
-        """Check the archive, and mend it: see `operations.verify`."""
-        from gamearchive.operations.verify import verify
-
-        def steps() -> Iterator[Checked]:
-            if repair and self.database.exists():
-                self.database.create()  # upgrades it if it is older
-            self.database.check()
-            alone: AbstractContextManager[None] = (
-                self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS) if repair else nullcontext()
-            )
-            with alone:
-                check_owner(self.core.catalog, self.core.holdings, claim=repair)
-                adding = (lambda: False) if repair else self._is_added_to
-                yield from verify(self.core, full=full, sample=sample, repair=repair, stopping=stopping, adding=adding)
-
-        return self._stream(steps, self._writing if repair else self._reading)
-
-    def _is_added_to(self) -> bool:
-        """Whether another process holds the archive, to add to it."""
-        try:
-            with self.database.hold(shared=False):
-                return False
-        except LockedError:
-            return True
-        except UnavailableError:  # nobody can add to what is read-only
-            return False
-
-    def rebuild(
-        self, *, dry_run: bool = False, force: bool = False, stopping: Callable[[], bool] = lambda: False
-    ) -> AsyncIterator[Rebuilt | SetAside]:
-        """Make the catalog anew from the packs, in place of the one that is there: see `operations.rebuild`.
-
-        A damaged one is kept beside it; the last step tells where.
-
-        Args:
-            dry_run: make it in a scratch folder, and throw it away.
-            force: replace a catalog also by one of fewer games.
-            stopping: whether to leave.
-
-        Raises:
-            RefusedError: if there are fewer games in the packs than in the catalog that is there, which stays.
-            StoppedError: if it was left before the end.
-        """
-        from gamearchive.operations.rebuild import rebuild
-
-        def fill(catalog: Catalog, named: int | None) -> Iterator[Rebuilt]:
-            yield from rebuild(Archive(catalog, self.core.holdings, self.clock), stopping=stopping)
-            if stopping():
-                kept = "The catalog is as it was." if self.database.path else "The catalog is incomplete."
-                raise StoppedError(f"Interrupted. {kept}", hint="Run `gamearchive rebuild` again.")
-            found = catalog.count(ArchiveQuery())
-            if named is not None and found < named and not force:
-                raise RefusedError(
-                    f"The catalog knows {named:,} games, and the packs in {self.core.holdings.name} hold only {found:,}.",
-                    hint="Mount the storage, or put the packs back. To go on with what is there, add --force.",
-                )
-
-        def steps() -> Iterator[Rebuilt | SetAside]:
-            if not self._has_catalog() and not self._is_kept_to():
-                raise NoArchiveError(
-                    f"There is neither a catalog in {self.database.name} nor a pack in {self.core.holdings.name}."
-                )
-            with ExitStack() as stack:
-                if not dry_run:
-                    stack.enter_context(self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS))
-                named = self._count_named()
-                # PostgreSQL's tables are emptied before they are filled: whether they may be is found out before.
-                if dry_run or (named and not force and self.database.path is None):
-                    scratch = Database(f"sqlite:///{stack.enter_context(TemporaryDirectory(prefix='gamearchive-'))}/catalog.db")
-                    stack.callback(scratch.close)
-                    scratch.create()
-                    trial = fill(Catalog(scratch), named)
-                    if dry_run:
-                        yield from trial
-                        return
-                    for _ in trial:
-                        pass
-                aside = self.database.name_aside() if named is None else None
-                with self.database.anew(aside, force=force) as fresh:
-                    catalog = Catalog(fresh)
-                    yield from fill(catalog, named)
-                    adopt_owner(catalog, self.core.holdings)
-            self.core.catalog = Catalog(self.database)  # the numbers that the old one remembers mean something else now
-            if aside:
-                yield SetAside(aside)
-
-        return self._stream(steps, self._writing)
-
-    def _count_named(self) -> int | None:
-        """How many games the catalog names; None if it is damaged."""
-        try:
-            if not self.database.exists():
-                return 0
-            self.database.create()  # upgrades it if it is older
-            self.database.check_pages()
-            return self.core.catalog.count(ArchiveQuery())
-        except IntegrityError:
-            return None
-
-    def _has_catalog(self) -> bool:
-        try:
-            return self.database.exists()
-        except IntegrityError:
-            return True
-
-    async def has_catalog(self) -> bool:
-        """Whether there is a catalog, be it a damaged one."""
-        return await self._read(self._has_catalog)
-
-    async def sizes(self) -> Sizes:
-        """What everything takes."""
-        return await self._read(self.core.catalog.sizes)
-
-    async def totals(self) -> list[Total]:
-        """What there is, by type and day of archiving."""
-        return await self._read(self.core.catalog.totals)
-
-    async def _read(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reading, self._explained, call)
-
-    def _explained(self, call: Callable[[], T]) -> T:
-        """A call's result; where there is no catalog but there are packs, its error says how to come by one."""
-        try:
-            return call()
-        except NoArchiveError as error:
-            if not self._is_kept_to():
-                raise
-            raise NoArchiveError(
-                f"There is no catalog in {self.database.name}, but there are packs in {self.core.holdings.name}.",
-                hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
-            ) from error
-
-    async def _stream(self, steps: Callable[[], Iterator[T]], executor: ThreadPoolExecutor) -> AsyncIterator[T]:
-        """Iterate in a thread. Closed early, the iteration is closed in that thread as well."""
-        loop = asyncio.get_running_loop()
-        iterator = await loop.run_in_executor(executor, lambda: iter(steps()))
-        done = object()
-        self._under_way[iterator] = executor
-        try:
-            while (step := await loop.run_in_executor(executor, self._explained, partial(next, iterator, done))) is not done:
-                yield step
-        finally:
-            await self._leave(iterator)
-
-    async def _leave(self, iterator: Iterator[object]) -> None:
-        """Close an iteration, in its own thread, unless that was done."""
-        executor = self._under_way.pop(iterator, None)
-        close = getattr(iterator, "close", None)
-        if executor is not None and close is not None:
-            await asyncio.get_running_loop().run_in_executor(executor, close)
+def _not_yet(what: str, *asked: object) -> UnsupportedError:
+    return UnsupportedError(
+        f"This version of gamearchive neither {what} nor pretends to ({', '.join(map(str, asked))}).",
+        hint="Leave it out for now; nothing was changed.",
+    )

@@ -78,7 +78,6 @@ class ArchivalPolicy:
             ArchivalTrigger.GAME_COMPLETED,
             ArchivalTrigger.MEMORY_PRESSURE,
             ArchivalTrigger.MANUAL,
-            ArchivalTrigger.SHUTDOWN,
         }
     )
     archive_after: timedelta | None = None
@@ -257,10 +256,11 @@ def _plain(value: object) -> object:
 DEFAULT_GAME_POLICY = ArchivalPolicy(
     name="default-game",
     entity_type="game",
-    triggers=frozenset(ArchivalTrigger),
+    triggers=frozenset(ArchivalTrigger) - {ArchivalTrigger.SHUTDOWN},
     archive_after=timedelta(hours=1),
 )
-"""Games go when they are over, idle for an hour or in the way, at shutdown, and by hand; they are kept for ever."""
+"""Games go when they are over, idle for an hour or in the way, and by hand; they are kept for ever. Those that are in play when
+their server ends are not archived, and wait in its journal for the next start."""
 
 DEFAULT_ROOM_POLICY = replace(DEFAULT_GAME_POLICY, name="default-room", entity_type="room", archive_after=timedelta(days=1))
 """The same for rooms, which may be idle for a day."""

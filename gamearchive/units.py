@@ -90,10 +90,14 @@ def to_instant(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def from_instant(instant: int) -> datetime:
+    """Microseconds since the epoch as a datetime in UTC; outside of the years 1 to 9999, the nearest that there is."""
+    return _EPOCH + timedelta(microseconds=min(max(instant, _FIRST), _LAST))
+
+
 def format_instant(instant: int) -> str:
     """An instant as RFC 3339 in UTC, with six digits of fraction or none: ``2025-03-01T12:00:00.250000Z``."""
-    moment = _EPOCH + timedelta(microseconds=min(max(instant, _FIRST), _LAST))
-    return moment.isoformat().replace("+00:00", "Z")
+    return from_instant(instant).isoformat().replace("+00:00", "Z")
 
 
 def format_size(size: float) -> str:

@@ -74,7 +74,7 @@ class ForeignHoldings(Holdings):
 
     def get(self, entry: ArchiveEntry) -> bytes:
         data = self._run(self._backend.retrieve(entry.place.pack))
-        if checksum(data) != entry.checksum:
+        if not isinstance(data, bytes) or checksum(data) != entry.checksum:
             raise IntegrityError(
                 f"Game {entry.entity_id!r} of type {entry.entity_type!r} did not come back from {self.name} as it was kept."
             )

@@ -1,6 +1,6 @@
 """One run of the benchmark: archive, restore, list and verify games, in a scratch archive that nothing is left of.
 
-All goes through `ArchiveManager`, as a program that embeds it would: a latency is what a caller in the same process waits for,
+All goes through `Administration`, as a program that embeds it would: a latency is what a caller in the same process waits for,
 the way into the manager's thread and back included. Games are archived from a file of JSON lines that is on the disk already,
 and count once they are durable, read back and in the catalog.
 
@@ -22,12 +22,12 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
 from gamearchive import files
+from gamearchive.administration import Administration
 from gamearchive.bench.games import GameMaker
 from gamearchive.catalog import Sizes
 from gamearchive.clock import Clock
 from gamearchive.errors import IntegrityError, UsageError
 from gamearchive.facts import FactRules
-from gamearchive.manager import ArchiveManager
 from gamearchive.model import ArchiveEntry, Tags
 from gamearchive.query import ArchiveQuery, SortField
 from gamearchive.readers import ReadOptions
@@ -142,7 +142,7 @@ async def measure(
     with TemporaryDirectory(prefix="gamearchive-bench-") as name:
         folder = Path(name)
         sources = [Source(source, _LEAGUE)] if source is not None else await _make(folder, games, seed, watch)
-        async with ArchiveManager(settings.moved_to(folder / "home"), clock) as manager:
+        async with Administration(settings.moved_to(folder / "home"), clock) as manager:
             chance = random.Random(seed)  # noqa: S311 - nothing here is secret
             run = _Run(manager, clock, watch, chance)
             archive = await run.archive(sources)
@@ -180,7 +180,7 @@ async def _make(folder: Path, count: int, seed: int, watch: Watch) -> list[Sourc
 class _Run:
     """The parts of a run, in the order of its methods."""
 
-    def __init__(self, manager: ArchiveManager, clock: Clock, watch: Watch, chance: random.Random) -> None:
+    def __init__(self, manager: Administration, clock: Clock, watch: Watch, chance: random.Random) -> None:
         self._manager = manager
         self._clock = clock
         self._watch = watch

@@ -20,7 +20,7 @@ from gamearchive.settings import FACTS
 from gamearchive.units import format_count, format_size
 
 if TYPE_CHECKING:
-    from gamearchive.manager import ArchiveManager
+    from gamearchive.administration import Administration
     from gamearchive.model import ArchiveEntry, Notice, Rejection
     from gamearchive.operations.ingest import Ingested
     from gamearchive.readers import ReadOptions
@@ -137,13 +137,13 @@ async def _archive(
     import gc
 
     from gamearchive import files
+    from gamearchive.administration import Administration
     from gamearchive.archive import OnConflict
-    from gamearchive.manager import ArchiveManager
 
     # Batches are many objects that live for a moment and hold no cycles: looking for cycles takes a tenth of the time.
     gc.set_threshold(200_000, 50)
     started = context.clock.monotonic()
-    async with ArchiveManager(context.settings, context.clock) as manager:
+    async with Administration(context.settings, context.clock) as manager:
         with ExitStack() as stack:
             kept = None
             if rejects is not None:
@@ -163,7 +163,7 @@ async def _archive(
     return 3 if tally.count["failed"] else 0
 
 
-def _refuse_to_replace(rejects: str, sources: Iterable[str], manager: ArchiveManager) -> None:
+def _refuse_to_replace(rejects: str, sources: Iterable[str], manager: Administration) -> None:
     """Refuse to write over a source or the archive itself, which would be lost, or a device or a pipe, which would be a file.
 
     Raises:

@@ -51,10 +51,10 @@ def query(
 
 
 async def _query(context: Context, asked: ArchiveQuery, layout: Layout) -> None:
-    from gamearchive.manager import ArchiveManager
+    from gamearchive.administration import Administration
 
     found, next_cursor = 0, None
-    async with ArchiveManager(context.settings, context.clock) as manager:
+    async with Administration(context.settings, context.clock) as manager:
         columns = FIELDS if layout is Layout.CSV else game_columns(context.clock)
         with context.output.listing(columns, identity="entity_id", layout=layout) as add:
             async for page in manager.pages(asked):
@@ -67,9 +67,9 @@ async def _query(context: Context, asked: ArchiveQuery, layout: Layout) -> None:
 
 
 async def _count(context: Context, asked: ArchiveQuery) -> None:
-    from gamearchive.manager import ArchiveManager
+    from gamearchive.administration import Administration
 
-    async with ArchiveManager(context.settings, context.clock) as manager:
+    async with Administration(context.settings, context.clock) as manager:
         found = await manager.count(asked)
     if context.options.json:
         context.output.summary({"count": found, "next_cursor": None}, "")

@@ -34,11 +34,11 @@ def rebuild(
 
 
 async def _rebuild(context: Context, *, yes: bool, dry_run: bool, force: bool) -> int:
-    from gamearchive.manager import ArchiveManager, SetAside
+    from gamearchive.administration import Administration, SetAside
 
     packs = games = records = failed = lost = idle = 0
     kept = ""
-    async with ArchiveManager(context.settings, context.clock) as manager:
+    async with Administration(context.settings, context.clock) as manager:
         if not dry_run and not yes and await manager.has_catalog():
             context.confirm(f"Write over the catalog in {manager.database.name}?", flag="--yes")
         with context.output.progress("Rebuilding", unit="games") as report:

@@ -20,7 +20,7 @@ from gamearchive.errors import GameArchiveError, IntegrityError, NotFoundError, 
 from gamearchive.units import format_count, format_size
 
 if TYPE_CHECKING:
-    from gamearchive.manager import ArchiveManager
+    from gamearchive.administration import Administration
     from gamearchive.model import ArchiveEntry
     from gamearchive.operations.restore import Restored
     from gamearchive.query import ArchiveQuery
@@ -122,12 +122,12 @@ async def _restore(
     context: Context, games: Sequence[str] | None, asked: ArchiveQuery, revision: int | None, output: str | None, *, force: bool
 ) -> int:
     from gamearchive import files
-    from gamearchive.manager import ArchiveManager
+    from gamearchive.administration import Administration
 
     target = None if output in (None, "-") else Path(str(output))
     folder = target is not None and (str(output).endswith("/") or os.path.isdir(target))  # noqa: PTH112 - Path.is_dir raises
     tally = _Tally(context, alone=games is not None and len(games) == 1)
-    async with ArchiveManager(context.settings, context.clock) as manager:
+    async with Administration(context.settings, context.clock) as manager:
         entries = await _chosen(manager, games, asked, revision, tally)
         if target is None and context.options.json:
             await _print_json(context, manager, _until_stopped(context, entries, whole=False), tally)
@@ -150,7 +150,7 @@ async def _restore(
 
 
 async def _chosen(
-    manager: ArchiveManager, games: Sequence[str] | None, asked: ArchiveQuery, revision: int | None, tally: _Tally
+    manager: Administration, games: Sequence[str] | None, asked: ArchiveQuery, revision: int | None, tally: _Tally
 ) -> Callable[[], Iterator[ArchiveEntry]]:
     """What gives the games: those of the ids that are there, or all that the query matches."""
     if not games:
@@ -177,7 +177,7 @@ def _until_stopped(context: Context, entries: Callable[[], Iterator[ArchiveEntry
         yield entry
 
 
-async def _print_json(context: Context, manager: ArchiveManager, entries: Iterator[ArchiveEntry], tally: _Tally) -> None:
+async def _print_json(context: Context, manager: Administration, entries: Iterator[ArchiveEntry], tally: _Tally) -> None:
     """Games as lines of JSON, their bytes as text where they are UTF-8, else in base64."""
     from base64 import b64encode
 

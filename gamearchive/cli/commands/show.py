@@ -38,9 +38,9 @@ def show(
 
 
 async def _show(context: Context, game: str, entity_type: str | None, revision: int | None) -> None:
-    from gamearchive.manager import ArchiveManager
+    from gamearchive.administration import Administration
 
-    async with ArchiveManager(context.settings, context.clock) as manager:
+    async with Administration(context.settings, context.clock) as manager:
         entry = await manager.get(game, entity_type, revision)
         revisions = await manager.revisions(entry)
         damage = await manager.damage(entry)

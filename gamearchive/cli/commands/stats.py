@@ -43,9 +43,9 @@ def stats(context: Context) -> None:
 
 
 async def _stats(context: Context) -> None:
-    from gamearchive.manager import ArchiveManager
+    from gamearchive.administration import Administration
 
-    async with ArchiveManager(context.settings, context.clock) as manager:
+    async with Administration(context.settings, context.clock) as manager:
         totals, sizes = await manager.totals(), await manager.sizes()
     types = [{"entity_type": name, **sums} for name, sums in _grouped(totals, lambda total: total.entity_type)]
     days = [{"day": day, **sums} for day, sums in _grouped(sorted(totals, key=lambda total: total.day), _day)]

@@ -66,10 +66,10 @@ def _share(text: str | None) -> float:
 
 
 async def _verify(context: Context, *, full: bool, sample: float, repair: bool) -> int:
-    from gamearchive.manager import ArchiveManager
+    from gamearchive.administration import Administration
 
     tally = _Tally(sampled=sample < 1, repair=repair)
-    async with ArchiveManager(context.settings, context.clock) as manager:
+    async with Administration(context.settings, context.clock) as manager:
         with context.output.progress("Verifying", unit="games") as report:
             async for checked in manager.verify(full=full, sample=sample, repair=repair, stopping=context.stopping.is_set):
                 tally.add(checked)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from archiving import game, games, plain
 
+from gamearchive.administration import Administration
 from gamearchive.clock import ManualClock
 from gamearchive.database.engine import Database
 from gamearchive.errors import LockedError, NoArchiveError, NotFoundError
-from gamearchive.manager import ArchiveManager
 from gamearchive.model import GameRecord
 from gamearchive.query import ArchiveQuery
 from gamearchive.readers import ReadOptions, batches
@@ -29,8 +29,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def manager(settings: Settings) -> Iterator[ArchiveManager]:
-    manager = ArchiveManager(settings, ManualClock())
+def manager(settings: Settings) -> Iterator[Administration]:
+    manager = Administration(settings, ManualClock())
     yield manager
     asyncio.run(manager.close())
 
@@ -44,7 +44,7 @@ async def every(steps: AsyncIterator[object]) -> list[object]:
     return [step async for step in steps]
 
 
-def test_from_archiving_to_verifying(manager: ArchiveManager, tmp_path: Path) -> None:
+def test_from_archiving_to_verifying(manager: Administration, tmp_path: Path) -> None:
     async def steps() -> None:
         source = ndjson(tmp_path / "a.ndjson", games(20))
         assert [len(step.added.entries) async for step in manager.archive(source, OPTIONS)] == [20]
@@ -68,27 +68,27 @@ def test_from_archiving_to_verifying(manager: ArchiveManager, tmp_path: Path) ->
     asyncio.run(steps())
 
 
-def test_nothing_is_made_by_looking(manager: ArchiveManager, settings: Settings) -> None:
+def test_nothing_is_made_by_looking(manager: Administration, settings: Settings) -> None:
     for look in (lambda: manager.query(ArchiveQuery()), lambda: manager.get("g-1"), lambda: every(manager.verify())):
         with pytest.raises(NoArchiveError):
             asyncio.run(look())
     assert not settings.home.exists()
 
 
-def test_a_dry_run_makes_nothing(manager: ArchiveManager, settings: Settings, tmp_path: Path) -> None:
+def test_a_dry_run_makes_nothing(manager: Administration, settings: Settings, tmp_path: Path) -> None:
     source = ndjson(tmp_path / "a.ndjson", games(3))
     (step,) = asyncio.run(every(manager.archive(source, OPTIONS, dry_run=True)))
     assert len(step.added.entries) == 3  # type: ignore[attr-defined]
     assert not settings.home.exists()
 
 
-def test_what_is_not_there(manager: ArchiveManager, tmp_path: Path) -> None:
+def test_what_is_not_there(manager: Administration, tmp_path: Path) -> None:
     asyncio.run(every(manager.archive(ndjson(tmp_path / "a.ndjson", games(1)), OPTIONS)))
     with pytest.raises(NotFoundError):
         asyncio.run(manager.get("g-2"))
 
 
-def test_names_are_right_after_a_rebuild(manager: ArchiveManager, settings: Settings, tmp_path: Path) -> None:
+def test_names_are_right_after_a_rebuild(manager: Administration, settings: Settings, tmp_path: Path) -> None:
     """What the catalog before remembered by number is another thing by the same number in the catalog after."""
 
     async def steps() -> None:
@@ -103,7 +103,7 @@ def test_names_are_right_after_a_rebuild(manager: ArchiveManager, settings: Sett
     asyncio.run(steps())
 
 
-def test_a_catalog_that_another_process_made_anew(manager: ArchiveManager, settings: Settings, tmp_path: Path) -> None:
+def test_a_catalog_that_another_process_made_anew(manager: Administration, settings: Settings, tmp_path: Path) -> None:
     async def steps() -> None:
         for number, players in enumerate((["Ada", "Bea"], ["Çem", "Dan"])):
             source = tmp_path / f"{number}.ndjson"
@@ -111,12 +111,12 @@ def test_a_catalog_that_another_process_made_anew(manager: ArchiveManager, setti
             await every(manager.archive([str(source)], ReadOptions(entity_type=f"type-{number}")))
         for pack in (settings.home / "packs" / "type-0").rglob("*.zst"):
             pack.unlink()
-        async with ArchiveManager(settings, ManualClock()) as other:
-            await every(other.rebuild())
+        async with Administration(settings, ManualClock()) as other:
+            await every(other.rebuild(force=True))
         source = tmp_path / "2.ndjson"
         source.write_text(json.dumps({"id": 2, "players": ["Dan", "Çem", "Eve"], "winner": "Dan"}))
         await every(manager.archive([str(source)], OPTIONS))
-        async with ArchiveManager(settings, ManualClock()) as other:
+        async with Administration(settings, ManualClock()) as other:
             for each in (manager, other):
                 found = (await each.query(ArchiveQuery(players=["Çem"]))).entries
                 assert [[player.name for player in entry.facts.players] for entry in found] == [
@@ -127,7 +127,7 @@ def test_a_catalog_that_another_process_made_anew(manager: ArchiveManager, setti
     asyncio.run(steps())
 
 
-def test_a_stream_left_early_lets_go(manager: ArchiveManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_left_early_lets_go(manager: Administration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "BATCH_RECORDS", 5)
     source = ndjson(tmp_path / "a.ndjson", games(40))
     problems: list[object] = []
@@ -151,7 +151,7 @@ def test_a_stream_left_early_lets_go(manager: ArchiveManager, tmp_path: Path, mo
 
 
 def test_a_stream_that_is_closed_lets_go_at_once(
-    manager: ArchiveManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: Administration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "BATCH_RECORDS", 5)
 
@@ -165,7 +165,7 @@ def test_a_stream_that_is_closed_lets_go_at_once(
     asyncio.run(steps())
 
 
-def test_the_loop_runs_on_while_games_are_archived(manager: ArchiveManager, tmp_path: Path) -> None:
+def test_the_loop_runs_on_while_games_are_archived(manager: Administration, tmp_path: Path) -> None:
     async def steps() -> None:
         archiving = asyncio.ensure_future(every(manager.archive(ndjson(tmp_path / "a.ndjson", games(300)), OPTIONS)))
         turns = 0
@@ -178,7 +178,7 @@ def test_the_loop_runs_on_while_games_are_archived(manager: ArchiveManager, tmp_
     asyncio.run(steps())
 
 
-def test_listing_does_not_wait_for_archiving(manager: ArchiveManager, tmp_path: Path) -> None:
+def test_listing_does_not_wait_for_archiving(manager: Administration, tmp_path: Path) -> None:
     source = ndjson(tmp_path / "a.ndjson", games(3))
 
     async def steps() -> None:
@@ -194,12 +194,12 @@ def test_listing_does_not_wait_for_archiving(manager: ArchiveManager, tmp_path: 
     asyncio.run(steps())
 
 
-def test_repair_waits_for_those_who_archive(manager: ArchiveManager, tmp_path: Path) -> None:
+def test_repair_waits_for_those_who_archive(manager: Administration, tmp_path: Path) -> None:
     """Else it would take away packs that a running process has put and not named yet."""
     asyncio.run(every(manager.archive(ndjson(tmp_path / "a.ndjson", games(3)), OPTIONS)))
     with Database(manager.settings.database).hold(shared=True):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gamearchive.manager.LOCK_WAIT_SECONDS", 0.0)
+            patch.setattr("gamearchive.administration.LOCK_WAIT_SECONDS", 0.0)
             with pytest.raises(LockedError):
                 asyncio.run(every(manager.verify(repair=True)))
         assert asyncio.run(every(manager.verify()))
@@ -210,7 +210,7 @@ def test_the_games_of_the_settings_types_come_from_the_settings_storage(tmp_path
     settings = load_settings({"home": str(tmp_path / "home"), "storage": (tmp_path / "elsewhere").as_uri()})
 
     async def steps() -> None:
-        async with ArchiveManager(settings) as manager:
+        async with Administration(settings) as manager:
             await every(manager.archive(ndjson(tmp_path / "a.ndjson", [plain("a", b'{"id": "a"}')]), OPTIONS))
 
     asyncio.run(steps())

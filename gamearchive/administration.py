@@ -1,0 +1,411 @@
+"""`Administration`: the parts put together from settings, and one method for each verb.
+
+Its methods are asynchronous, for a game server's sake; what they do is not, and runs in threads of the manager's own, one for
+reading and one for whatever writes, so that neither the loop nor a listing waits for an archive run.
+
+It is what the command line works with, and what `ArchiveManager` adds the live side to. Use it as a context:
+``async with Administration(load_settings()) as archive``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from msgspec import structs
+
+from gamearchive.archive import Archive, OnConflict
+from gamearchive.backends.base import Holdings
+from gamearchive.backends.foreign import ForeignHoldings, TwoMethods
+from gamearchive.backends.packed import PackArchiveBackend
+from gamearchive.backends.registry import open_holdings
+from gamearchive.backends.succession import Succession
+from gamearchive.catalog import Catalog, Page, Sizes, Total
+from gamearchive.clock import Clock, SystemClock
+from gamearchive.database.engine import Database
+from gamearchive.errors import (
+    IntegrityError,
+    LockedError,
+    NoArchiveError,
+    RefusedError,
+    StoppedError,
+    UnavailableError,
+    UnsupportedError,
+    UsageError,
+)
+from gamearchive.model import ArchiveEntry
+from gamearchive.ownership import adopt_owner, check_owner
+from gamearchive.query import ArchiveQuery
+from gamearchive.settings import Settings
+from gamearchive.stores.registry import folder_of
+
+if TYPE_CHECKING:  # each verb is imported where it is used, for a command uses one
+    from gamearchive.operations.ingest import Ingested
+    from gamearchive.operations.rebuild import Rebuilt
+    from gamearchive.operations.restore import Restored
+    from gamearchive.operations.verify import Checked
+    from gamearchive.readers import ReadOptions
+
+LOCK_WAIT_SECONDS = 60.0
+"""How long a run waits for one that has the archive to itself."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """The last step of a rebuild in place of a damaged catalog: where that one is kept."""
+
+    path: Path
+
+
+class Administration:
+    """The archive that some settings describe.
+
+    Args:
+        settings: where it is and how it is kept.
+        clock: the time.
+        backend: what keeps the games' bytes, in place of packs at ``settings.storage``; the catalog stays where it is.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None, *, backend: TwoMethods | None = None) -> None:
+        self.settings = settings
+        self._backend = backend
+        self.clock = clock or SystemClock()
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-read")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-write")
+        self._under_way: dict[Iterator[object], ThreadPoolExecutor] = {}
+
+    @cached_property
+    def database(self) -> Database:
+        """The database of the catalog."""
+        return Database(self.settings.database)
+
+    @cached_property
+    def core(self) -> Archive:
+        """Catalog and holdings as one object, synchronous."""
+        if self._backend is not None:
+            holdings = _holdings_of(self._backend)
+        else:
+            holdings = open_holdings(self.settings.storage, level=self.settings.compression_level)
+        return Archive(Catalog(self.database), holdings, self.clock)
+
+    def succeed(self, backend: TwoMethods) -> None:
+        """Put another backend in the place of the present one, whose games are still read from it."""
+        self.core.holdings = Succession(_holdings_of(backend), self.core.holdings)
+        self._backend = backend
+
+    @cached_property
+    def own(self) -> tuple[str, ...]:
+        """How the resolved paths begin, with ``/`` throughout, of all that the archive itself consists of on this machine."""
+        folder = folder_of(self.settings.storage)
+        own = () if folder is None else (f"{folder.resolve().as_posix()}/",)
+        path = self.database.path  # the names of its journals and its lock begin with its own
+        return own if path is None else (path.resolve().as_posix(), *own)
+
+    def is_own(self, path: Path) -> bool:
+        """Whether a file is part of the archive itself, or would be."""
+        return f"{path.resolve().as_posix()}/".startswith(self.own)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave what is under way after the step in hand, and let go of everything."""
+        for iterator in list(self._under_way):
+            await self._leave(iterator)
+        for executor in (self._writing, self._reading):
+            await asyncio.to_thread(executor.shutdown)
+        if "core" in self.__dict__:
+            self.core.holdings.close()
+        if "database" in self.__dict__:
+            self.database.close()
+
+    def archive(
+        self,
+        sources: Iterable[str],
+        options: ReadOptions,
+        *,
+        on_conflict: OnConflict = OnConflict.REPLACE,
+        dry_run: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> AsyncIterator[Ingested]:
+        """Archive all games of files, folders or standard input: see `operations.ingest`."""
+        from gamearchive.operations.ingest import ingest
+
+        options = structs.replace(options, own=(*options.own, *self.own))
+
+        def steps() -> Iterator[Ingested]:
+            if dry_run:
+                if self.database.exists():
+                    check_owner(self.core.catalog, self.core.holdings, claim=False)
+                yield from ingest(self.core, sources, options, on_conflict=on_conflict, dry_run=True, stopping=stopping)
+                return
+            self._refuse_a_second_catalog()
+            self.database.create()
+            with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
+                self.core.catalog = Catalog(self.database)  # another process may have made it anew, with other numbers
+                check_owner(self.core.catalog, self.core.holdings, claim=True)
+                self.core.holdings.sweep()
+                yield from ingest(self.core, sources, options, on_conflict=on_conflict, stopping=stopping)
+
+        return self._stream(steps, self._writing)
+
+    def _refuse_a_second_catalog(self) -> None:
+        """Packs without a catalog: it was lost, or is elsewhere, and an empty one would know nothing of their games."""
+        # In this order: whoever puts the first pack has made the catalog before.
+        if self._is_kept_to() and not self.database.exists():
+            raise RefusedError(
+                f"There are packs in {self.core.holdings.name}, but no catalog in {self.database.name}.",
+                hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
+            )
+
+    def _is_kept_to(self) -> bool:
+        """Whether there is an archive's mark in the storage, or a pack."""
+        holdings = self.core.holdings
+        try:
+            return holdings.owner() is not None or next(holdings.packs(), None) is not None
+        except UnsupportedError:
+            return False
+
+    async def query(self, query: ArchiveQuery) -> Page:
+        """One page of a listing."""
+        return await self._read(lambda: self.core.catalog.find(query))
+
+    def pages(self, query: ArchiveQuery) -> AsyncIterator[Page]:
+        """All that a query matches, page by page; its ``limit`` is the limit in all, 0 for none."""
+        return self._stream(lambda: self.core.catalog.pages(query), self._reading)
+
+    async def count(self, query: ArchiveQuery) -> int:
+        """How many games a query matches."""
+        return await self._read(lambda: self.core.catalog.count(query))
+
+    async def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry:
+        """What is known of one game.
+
+        Raises:
+            NotFoundError: if it is not archived.
+        """
+        return await self._read(lambda: self.core.get(entity_id, entity_type, revision))
+
+    async def revisions(self, entry: ArchiveEntry) -> list[ArchiveEntry]:
+        """All revisions of a game, the latest first."""
+        return await self._read(lambda: self.core.catalog.revisions(entry.entity_id, entry.entity_type))
+
+    async def damage(self, entry: ArchiveEntry) -> str | None:
+        """Why a game's bytes are known to be lost; None where they are not."""
+        return await self._read(lambda: self.core.catalog.damage(entry))
+
+    async def read(self, entry: ArchiveEntry) -> bytes:
+        """A game's exact bytes.
+
+        Raises:
+            IntegrityError: if they are lost or damaged.
+        """
+        return await self._read(lambda: self.core.read(entry))
+
+    def restore(
+        self,
+        entries: Callable[[], Iterable[ArchiveEntry]],
+        *,
+        output: Path | None,
+        folder: bool = False,
+        force: bool = False,
+        write: Callable[[bytes], object] = lambda _: None,
+    ) -> AsyncIterator[Restored]:
+        """Write games into a folder, a file, or a stream: see `operations.restore`.
+
+        Args:
+            entries: gives the games.
+            output: the folder or the file; None for the stream.
+            folder: whether ``output`` is a folder.
+            force: write over what is there.
+            write: takes the bytes of the stream.
+
+        Raises:
+            UsageError: if ``output`` is part of the archive itself.
+        """
+        from gamearchive.operations.restore import restore_each, restore_to_file, restore_to_folder
+
+        def steps() -> Iterator[Restored]:
+            if output is None:
+                return restore_each(self.core, entries(), write)
+            if self.is_own(output):
+                raise UsageError(f"{output} belongs to the archive itself.", hint="Choose another place.")
+            if folder:
+                return restore_to_folder(self.core, entries(), output, force=force, own=self.own)
+            return restore_to_file(self.core, entries(), output, force=force)
+
+        return self._stream(steps, self._reading)
+
+    def verify(
+        self, *, full: bool = False, sample: float = 1.0, repair: bool = False, stopping: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[Checked]:
+        """Check the archive, and mend it: see `operations.verify`."""
+        from gamearchive.operations.verify import verify
+
+        def steps() -> Iterator[Checked]:
+            if repair and self.database.exists():
+                self.database.create()  # upgrades it if it is older
+            self.database.check()
+            alone: AbstractContextManager[None] = (
+                self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS) if repair else nullcontext()
+            )
+            with alone:
+                check_owner(self.core.catalog, self.core.holdings, claim=repair)
+                adding = (lambda: False) if repair else self._is_added_to
+                yield from verify(self.core, full=full, sample=sample, repair=repair, stopping=stopping, adding=adding)
+
+        return self._stream(steps, self._writing if repair else self._reading)
+
+    def _is_added_to(self) -> bool:
+        """Whether another process holds the archive, to add to it."""
+        try:
+            with self.database.hold(shared=False):
+                return False
+        except LockedError:
+            return True
+        except UnavailableError:  # nobody can add to what is read-only
+            return False
+
+    def rebuild(
+        self, *, dry_run: bool = False, force: bool = False, stopping: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[Rebuilt | SetAside]:
+        """Make the catalog anew from the packs, in place of the one that is there: see `operations.rebuild`.
+
+        A damaged one is kept beside it; the last step tells where.
+
+        Args:
+            dry_run: make it in a scratch folder, and throw it away.
+            force: replace a catalog also by one of fewer games.
+            stopping: whether to leave.
+
+        Raises:
+            RefusedError: if there are fewer games in the packs than in the catalog that is there, which stays.
+            StoppedError: if it was left before the end.
+        """
+        from gamearchive.operations.rebuild import rebuild
+
+        def fill(catalog: Catalog, named: int | None) -> Iterator[Rebuilt]:
+            yield from rebuild(Archive(catalog, self.core.holdings, self.clock), stopping=stopping)
+            if stopping():
+                kept = "The catalog is as it was." if self.database.path else "The catalog is incomplete."
+                raise StoppedError(f"Interrupted. {kept}", hint="Run `gamearchive rebuild` again.")
+            found = catalog.count(ArchiveQuery())
+            if named is not None and found < named and not force:
+                raise RefusedError(
+                    f"The catalog knows {named:,} games, and the packs in {self.core.holdings.name} hold only {found:,}.",
+                    hint="Mount the storage, or put the packs back. To go on with what is there, add --force.",
+                )
+
+        def steps() -> Iterator[Rebuilt | SetAside]:
+            if not self._has_catalog() and not self._is_kept_to():
+                raise NoArchiveError(
+                    f"There is neither a catalog in {self.database.name} nor a pack in {self.core.holdings.name}."
+                )
+            with ExitStack() as stack:
+                if not dry_run:
+                    stack.enter_context(self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS))
+                named = self._count_named()
+                # PostgreSQL's tables are emptied before they are filled: whether they may be is found out before.
+                if dry_run or (named and not force and self.database.path is None):
+                    scratch = Database(f"sqlite:///{stack.enter_context(TemporaryDirectory(prefix='gamearchive-'))}/catalog.db")
+                    stack.callback(scratch.close)
+                    scratch.create()
+                    trial = fill(Catalog(scratch), named)
+                    if dry_run:
+                        yield from trial
+                        return
+                    for _ in trial:
+                        pass
+                aside = self.database.name_aside() if named is None else None
+                with self.database.anew(aside, force=force) as fresh:
+                    catalog = Catalog(fresh)
+                    yield from fill(catalog, named)
+                    adopt_owner(catalog, self.core.holdings)
+            self.core.catalog = Catalog(self.database)  # the numbers that the old one remembers mean something else now
+            if aside:
+                yield SetAside(aside)
+
+        return self._stream(steps, self._writing)
+
+    def _count_named(self) -> int | None:
+        """How many games the catalog names; None if it is damaged."""
+        try:
+            if not self.database.exists():
+                return 0
+            self.database.create()  # upgrades it if it is older
+            self.database.check_pages()
+            return self.core.catalog.count(ArchiveQuery())
+        except IntegrityError:
+            return None
+
+    def _has_catalog(self) -> bool:
+        try:
+            return self.database.exists()
+        except IntegrityError:
+            return True
+
+    async def has_catalog(self) -> bool:
+        """Whether there is a catalog, be it a damaged one."""
+        return await self._read(self._has_catalog)
+
+    async def sizes(self) -> Sizes:
+        """What everything takes."""
+        return await self._read(self.core.catalog.sizes)
+
+    async def totals(self) -> list[Total]:
+        """What there is, by type and day of archiving."""
+        return await self._read(self.core.catalog.totals)
+
+    async def _read(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._explained, call)
+
+    def _explained(self, call: Callable[[], T]) -> T:
+        """A call's result; where there is no catalog but there are packs, its error says how to come by one."""
+        try:
+            return call()
+        except NoArchiveError as error:
+            if not self._is_kept_to():
+                raise
+            raise NoArchiveError(
+                f"There is no catalog in {self.database.name}, but there are packs in {self.core.holdings.name}.",
+                hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
+            ) from error
+
+    async def _stream(self, steps: Callable[[], Iterator[T]], executor: ThreadPoolExecutor) -> AsyncIterator[T]:
+        """Iterate in a thread. Closed early, the iteration is closed in that thread as well."""
+        loop = asyncio.get_running_loop()
+        iterator = await loop.run_in_executor(executor, lambda: iter(steps()))
+        done = object()
+        self._under_way[iterator] = executor
+        try:
+            while (step := await loop.run_in_executor(executor, self._explained, partial(next, iterator, done))) is not done:
+                yield step
+        finally:
+            await self._leave(iterator)
+
+    async def _leave(self, iterator: Iterator[object]) -> None:
+        """Close an iteration, in its own thread, unless that was done."""
+        executor = self._under_way.pop(iterator, None)
+        close = getattr(iterator, "close", None)
+        if executor is not None and close is not None:
+            await asyncio.get_running_loop().run_in_executor(executor, close)
+
+
+def _holdings_of(backend: TwoMethods) -> Holdings:
+    """A backend of ours knows of packs; of a stranger's, nothing is known."""
+    return backend.holdings if isinstance(backend, PackArchiveBackend) else ForeignHoldings(backend)

@@ -1,0 +1,76 @@
+"""The archiver process: it archives what its input says, and reports on its output (see `archivers.wire`).
+
+It runs at a low priority, so that the games come first, and leaves signals from the terminal to its server, which tells it to
+end, or takes it along.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import BinaryIO
+
+from gamearchive.archive import Archive
+from gamearchive.archivers.threads import ThreadArchiver
+from gamearchive.archivers.wire import ArchivePlace, Order, Receipt, receive, send
+from gamearchive.backends.registry import open_holdings
+from gamearchive.catalog import Catalog
+from gamearchive.clock import SystemClock
+from gamearchive.database.engine import Database
+from gamearchive.errors import GameArchiveError
+
+NICENESS = 10
+
+MAX_ORDERS = 64
+"""So many orders are carried out at once; the server gives fewer, as its policies say."""
+
+
+def main() -> None:
+    """Serve the process's standard streams."""
+    # What anything prints by mistake must not get among the messages.
+    receipts = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    with os.fdopen(0, "rb") as orders, receipts, suppress(BrokenPipeError):
+        serve(orders, receipts)
+
+
+def serve(orders: BinaryIO, receipts: BinaryIO) -> None:
+    """Carry out orders until there are no more, several at once."""
+    place = next(receive(orders, ArchivePlace))
+    database = Database(place.database)
+    holdings = open_holdings(place.storage, level=place.compression_level)
+    archiver = ThreadArchiver(Archive(Catalog(database), holdings, SystemClock()))
+    free = threading.Lock()
+
+    def carry_out(order: Order) -> None:
+        try:
+            done = archiver.archive(order.sender, order.records)
+        except GameArchiveError as error:
+            receipt = Receipt(order.number, error=(type(error).__name__, error.message, error.hint))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server is told, and tries again
+            receipt = Receipt(order.number, error=("", f"{type(error).__name__}: {error}", None))
+        else:
+            receipt = Receipt(order.number, done.written, done.stored_bytes)
+        with free, suppress(BrokenPipeError):
+            send(receipts, receipt)
+
+    with ThreadPoolExecutor(MAX_ORDERS) as pool:
+        for order in receive(orders, Order):
+            if not order.records:
+                break
+            pool.submit(carry_out, order)
+        else:
+            os._exit(1)  # whatever is under way must not be archived after what comes of it elsewhere
+    holdings.close()
+    database.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Archiving in a process of its own, started when it is first needed: the games keep their interpreter to themselves.
+
+A process that dies takes nothing along: its orders fail, are tried again by whoever gave them, and the next order starts
+another process.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from gamearchive import errors
+from gamearchive.archive import Sender
+from gamearchive.archivers.base import Shipment
+from gamearchive.archivers.wire import LAST, ArchivePlace, Order, Receipt, receive, send
+from gamearchive.errors import GameArchiveError, UnavailableError
+from gamearchive.model import GameRecord
+
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from gamearchive.archivers.child import main; main()"
+
+
+class ProcessArchiver:
+    """Archives in a child process.
+
+    Args:
+        place: where the archive is.
+    """
+
+    def __init__(self, place: ArchivePlace) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+
+    def archive(self, sender: Sender, records: Sequence[GameRecord]) -> Shipment:
+        with self._lock:
+            if self._child is None or self._child.is_gone:
+                self._child = _Child(self._place)
+            answer = self._child.order(sender, records)
+        receipt = answer.result()
+        if receipt.error is not None:
+            raise _revived(*receipt.error)
+        return Shipment(receipt.written, receipt.stored_bytes)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._child is not None:
+                self._child.end()
+
+
+class _Child:
+    """One process, and what it owes."""
+
+    def __init__(self, place: ArchivePlace) -> None:
+        home = str(Path(errors.__file__).parent.parent)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        self._orders = cast("BinaryIO", self._process.stdin)
+        self._receipts = cast("BinaryIO", self._process.stdout)
+        self._owed: dict[int, Future[Receipt]] = {}
+        self._given = 0
+        self._lock = threading.Lock()
+        self.is_gone = False
+        self._listener = threading.Thread(target=self._listen, name="gamearchive-receipts", daemon=True)
+        self._listener.start()
+        self._say(place)
+
+    def order(self, sender: Sender, records: Sequence[GameRecord]) -> Future[Receipt]:
+        """Give an order; its receipt comes later, or an error if the process dies before."""
+        answer: Future[Receipt] = Future()
+        self._given += 1
+        with self._lock:
+            if self.is_gone:
+                answer.set_exception(self._loss())
+                return answer
+            self._owed[self._given] = answer
+        self._say(Order(self._given, sender, list(records)))
+        return answer
+
+    def end(self) -> None:
+        """Let it finish what it was told, and end."""
+        self._say(LAST)
+        self._close()
+        self._process.wait()
+        self._listener.join()
+        self._receipts.close()
+
+    def _say(self, message: ArchivePlace | Order) -> None:
+        try:
+            send(self._orders, message)
+        except (BrokenPipeError, ValueError):
+            self._close()  # it died; who listens for receipts tells those who wait
+
+    def _close(self) -> None:
+        with suppress(BrokenPipeError):
+            self._orders.close()
+
+    def _listen(self) -> None:
+        for receipt in receive(self._receipts, Receipt):
+            self._owed.pop(receipt.number).set_result(receipt)
+        self._process.wait()
+        with self._lock:
+            self.is_gone = True
+            left, self._owed = self._owed, {}
+        for answer in left.values():
+            answer.set_exception(self._loss())
+
+    def _loss(self) -> UnavailableError:
+        return UnavailableError(
+            f"The archiver's process ended unexpectedly (code {self._process.returncode}).",
+            hint="Its games are kept and archived by the next one; see what it said on standard error.",
+        )
+
+
+def _revived(kind: str, message: str, hint: str | None) -> GameArchiveError:
+    """An error of the process, as one of this."""
+    found = getattr(errors, kind, None)
+    if isinstance(found, type) and issubclass(found, GameArchiveError):
+        return found(message, hint=hint)
+    return GameArchiveError(message, hint=hint)

@@ -1,0 +1,50 @@
+"""Archiving in the threads that call: nothing to start, and the interpreter is shared with the games.
+
+Two records are packed at the same time, and only the catalog's work is done in turn. So that the loop gets the interpreter
+back soon from a thread that computes, its switch interval is shortened while such an archiver is open.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+
+from gamearchive.archive import Archive, OnConflict, Sender
+from gamearchive.archivers.base import Shipment
+from gamearchive.journal import settle
+from gamearchive.model import EntityKey, GameRecord, checksum
+
+LOCK_WAIT_SECONDS = 60.0
+"""How long a batch waits for one who has the archive to itself, such as ``verify --repair``."""
+
+SWITCH_SECONDS = 0.0002
+"""The interpreter's switch interval meanwhile; its default, 5 ms, is what a loop would wait for each thread that computes."""
+
+
+class ThreadArchiver:
+    """Archives in the calling thread.
+
+    Args:
+        archive: where to.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._turn = threading.Lock()
+        self._switch_before = sys.getswitchinterval()
+        sys.setswitchinterval(min(SWITCH_SECONDS, self._switch_before))
+
+    def archive(self, sender: Sender, records: Sequence[GameRecord]) -> Shipment:
+        archive = self._archive
+        archived = [(EntityKey(record.entity_type, record.entity_id), checksum(record.payload)) for record in records]
+        with archive.catalog.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
+            with self._turn:
+                plan = archive.plan(records, sender, OnConflict.REPLACE)
+            deposit = archive.put(plan)
+            with self._turn:
+                added = archive.commit(plan, deposit, settle=lambda connection: settle(connection, archived))
+        return Shipment(len(added.entries), added.stored_bytes)
+
+    def close(self) -> None:
+        sys.setswitchinterval(self._switch_before)

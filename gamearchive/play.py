@@ -1,0 +1,438 @@
+"""Games in play: what happens behind their being saved.
+
+`Play.turn` is done some times a second, in slices of half a millisecond:
+
+1. Games saved since the last turn are encoded, on the loop's own thread, where nobody can change them meanwhile. Their bytes go
+   into the journal, all in one transaction; with the last snapshot of a finished game, in the same one, goes that it is handed
+   over.
+2. The worker gets what is handed over: finished games, those idle for too long, those that there is no room for, and those that
+   somebody wants archived.
+3. When a game is in the archive (synced, read back, in the catalog), it is encoded once more. Only if that gives the very bytes
+   that are archived does it leave memory. If it was changed meanwhile, saved or not, it stays, and is archived again later.
+
+At no moment is a saved game nowhere: it leaves the journal in the transaction that names it in the catalog, and memory after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from gamearchive.active import ActiveGames
+from gamearchive.archive import Sender
+from gamearchive.busy import Busy
+from gamearchive.clock import Clock
+from gamearchive.errors import EncodingError, GameArchiveError, LeaseLostError
+from gamearchive.journal import Failure, Snapshot
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord, Handover, checksum
+from gamearchive.pace import Pace
+from gamearchive.parcels import Parcel
+from gamearchive.policy import ArchivalPolicy, Policies
+from gamearchive.strategy import ArchivalStrategy
+from gamearchive.thinning import Limits, Thinning
+from gamearchive.worker import ArchivalWorker
+
+RENEWAL_SECONDS = 2.0
+"""So often the journal is written to at least, to show that this server lives."""
+
+_ORDERS = (ArchivalTrigger.MANUAL, ArchivalTrigger.SHUTDOWN)
+"""What archives a game whatever its policy says of it."""
+
+_log = logging.getLogger("gamearchive")
+
+T = TypeVar("T")
+
+
+Writer = Callable[[Sequence[Snapshot], Sequence[EntityKey], Sequence[Failure]], Awaitable[Mapping[EntityKey, str]]]
+"""Writes snapshots into the journal, takes games out of it, and notes attempts that failed; gives back the games that are
+another server's, with its name."""
+
+
+class Play(Generic[T]):
+    """The games of one repository.
+
+    Args:
+        strategy: how they become bytes.
+        policies: when they are archived.
+        worker: archives them.
+        write: keeps their snapshots; None where nothing is kept.
+        only_finished: whether it keeps finished games alone.
+        limits: how much may be in play.
+        residency: how many seconds an unfinished game stays at least.
+        weigh: a game's weight in bytes; None for the length of its encoding.
+        clock: the time.
+    """
+
+    def __init__(
+        self,
+        strategy: ArchivalStrategy[T],
+        policies: Policies,
+        worker: ArchivalWorker[T],
+        *,
+        write: Writer | None,
+        only_finished: bool,
+        limits: Limits,
+        residency: float,
+        weigh: Callable[[T], int] | None,
+        clock: Clock,
+    ) -> None:
+        self.games: dict[str, T] = {}
+        self.dirty: dict[str, T] = {}
+        self.busy = Busy()
+        self.limits = limits
+        self.active = ActiveGames(residency)
+        self.problems: dict[str, GameArchiveError] = {}
+        self.room = asyncio.Event()
+        self._strategy = strategy
+        self._policies = policies
+        self._worker = worker
+        self._write = write
+        self._only_finished = only_finished
+        self._weigh = weigh
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._next_turn: asyncio.Task[None] | None = None
+        self._pace: Pace | None = None
+        self._sending: dict[str, Sender] = {}
+        self._handed_over: dict[str, bytes] = {}
+        self._failures: list[Failure] = []
+        self._gone: set[str] = set()
+        self._being_written: set[str] = set()
+        self._wanted: dict[str, list[asyncio.Future[bool]]] = {}
+        self._back: deque[Parcel] = deque()
+        self._releasing: asyncio.Task[None] | None = None
+        self._thinning = Thinning(self.active, limits, self.busy)
+        self._last_write = 0.0
+        worker.listeners.append(self._came_back)
+        worker.failure_listeners.append(self._failed)
+
+    @property
+    def policy(self) -> ArchivalPolicy:
+        """The policy that these games are under."""
+        return self._policies[self._strategy.entity_type]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no new game may come into play."""
+        return self._thinning.is_full
+
+    def is_finished(self, game: T) -> bool:
+        """Whether a game is over.
+
+        Raises:
+            EncodingError: if it cannot be encoded, and so not be known.
+        """
+        return self._strategy.is_finished(self._strategy.record(game).facts)
+
+    def admit(self, key: str, game: T, weight: int | None = None, *, idle_seconds: float = 0.0, returned: bool = False) -> None:
+        """Take a game into play. It is not yet dirty.
+
+        Args:
+            key: its id.
+            game: the game.
+            weight: in bytes; None while that is not known.
+            idle_seconds: how long ago it was last active.
+            returned: whether it comes out of the archive.
+        """
+        if weight is None:
+            weight = self.active.bytes // len(self.active) if len(self.active) else 0
+        self.active.add(key, weight, self._now() - idle_seconds, returned=returned)
+        self.games[key] = game
+
+    def discard(self, key: str) -> bool:
+        """Take a game out of play, and out of the journal with the next turn; False if it is not in play."""
+        if self.games.pop(key, None) is None:
+            return False
+        self._forget(key)
+        self.active.remove(key)
+        self._worker.withdraw(self._key(key))
+        self._gone.add(key)
+        self.room.set()
+        self._answer(key, archived=False)
+        return True
+
+    def hand_over(self, key: str, trigger: ArchivalTrigger, priority: ArchivalPriority) -> asyncio.Future[bool]:
+        """Have a game archived with the next turn; the future tells whether it was, or had changed meanwhile."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._wanted.setdefault(key, []).append(answer)
+        self._sending[key] = Sender(trigger, priority, self.policy.label, live=True)
+        return answer
+
+    def give_up(self) -> None:
+        """Archive nothing more of what is handed over: these games are another server's."""
+        for key in self._handed_over:
+            self._worker.withdraw(self._key(key))
+
+    def resume(self, key: str, snapshot: Snapshot) -> None:
+        """Go on with a game of the journal: if that says so, it is handed over."""
+        self.active.set_finished(key, self._strategy.is_finished(snapshot.record.facts))
+        if snapshot.handover is not None:
+            self._hand_to_worker(snapshot, snapshot.handover)
+
+    async def flush(self) -> None:
+        """Take a turn at once, one for all who ask for it meanwhile.
+
+        Raises:
+            LeaseLostError, UnavailableError: see `turn`.
+        """
+        if self._next_turn is None:
+            self._next_turn = asyncio.create_task(self.turn())
+            self._next_turn.add_done_callback(_look_at)
+        if self._pace is not None:
+            self._pace.hurry()
+        await asyncio.shield(self._next_turn)
+
+    async def turn(self, seconds: float = 0.0) -> None:
+        """Write behind what was saved since the last turn, and hand over what must go.
+
+        Args:
+            seconds: the time to spread the work over.
+
+        Raises:
+            LeaseLostError: if these games are another server's by now.
+            UnavailableError: if the journal cannot be written; everything is tried again with the next turn.
+        """
+        async with self._turn:
+            if asyncio.current_task() is self._next_turn:
+                self._next_turn = None  # whoever asks from now on has come too late for this one
+            saved, self.dirty = self.dirty, {}
+            sending, self._sending = self._sending, {}
+            gone, self._gone = self._gone, set()
+            failures, self._failures = self._failures, []
+            self._being_written = saved.keys() | sending.keys()
+            try:
+                snapshots = await self._encode(saved, sending, seconds)
+                await self._write_behind(snapshots, gone, failures)
+            except BaseException:
+                self.dirty = {key: self.games[key] for key in saved if key in self.games} | self.dirty
+                self._sending = {key: sender for key, sender in sending.items() if key in self.games} | self._sending
+                self._gone |= gone
+                self._failures = failures + self._failures
+                raise
+            finally:
+                self._being_written = set()
+            for snapshot in snapshots:
+                # Unless it went, or goes on, while the journal was being written.
+                if snapshot.handover is not None and snapshot.record.entity_id in self.games:
+                    self._hand_to_worker(snapshot, snapshot.handover)
+
+    async def _encode(self, saved: dict[str, T], sending: dict[str, Sender], seconds: float) -> list[Snapshot]:
+        """Snapshots of the games that were saved, and of those that are to be handed over."""
+        keys = [*saved, *(key for key in sending if key not in saved)]
+        snapshots: list[Snapshot] = []
+        self._pace = Pace(len(keys), 0 if self._next_turn else seconds)
+        for done, key in enumerate(keys):
+            await self._pace.rest(done)
+            if key not in self.games:
+                self._answer(key, archived=False)
+            elif self.busy.is_taken(key):
+                if key in saved:
+                    self.dirty.setdefault(key, self.games[key])
+                if key in sending:
+                    self._sending.setdefault(key, sending[key])
+            else:
+                if key in saved:
+                    self.active.touch((key,), self._now())
+                snapshot = self._snapshot(key, sending.get(key))
+                if snapshot is not None:
+                    snapshots.append(snapshot)
+        self._pace = None
+        return snapshots
+
+    def _snapshot(self, key: str, sender: Sender | None) -> Snapshot | None:
+        """A game as it is now, with whether it is handed over; None if it cannot be encoded."""
+        try:
+            record = self._strategy.record(self.games[key])
+        except Exception as caught:  # noqa: BLE001 - a game that cannot be encoded must not keep others from being kept
+            self._note(key, caught)
+            return None
+        self.problems.pop(key, None)
+        finished = self._strategy.is_finished(record.facts)
+        self.active.set_weight(key, self._weigh(self.games[key]) if self._weigh else len(record.payload))
+        self.active.set_finished(key, finished)
+        if sender is None and finished:
+            sender = self._sender(ArchivalTrigger.GAME_COMPLETED)
+        now = self._clock.now()
+        handover = None
+        if sender is not None and self._goes(record, sender.trigger, now):
+            handover = Handover(sender.trigger, sender.priority, sender.policy, now)
+        elif sender is not None:
+            self.active.touch((key,), self._now())
+            self._answer(key, archived=False)
+        elif self._handed_over.pop(key, None) is not None:  # it goes on after all
+            self._worker.withdraw(self._key(key))
+            self._answer(key, archived=False)
+        return Snapshot(record, checksum(record.payload), now, handover)
+
+    def _goes(self, record: GameRecord, trigger: ArchivalTrigger, now: int) -> bool:
+        """Whether a game goes for some reason: always where somebody says so, else if its policy does."""
+        try:
+            return trigger in _ORDERS or self.policy.takes(record, trigger, now)
+        except Exception as caught:  # noqa: BLE001 - a condition is the user's own, and may be wrong about some game
+            _log.error("the condition of policy %r fails on the game %r: %r", self.policy.name, record.entity_id, caught)
+            return False
+
+    async def _write_behind(self, snapshots: Sequence[Snapshot], gone: set[str], failures: Sequence[Failure]) -> None:
+        if self._write is None:
+            return
+        kept = [
+            each
+            for each in snapshots
+            if not self._only_finished or each.handover is not None or self._strategy.is_finished(each.record.facts)
+        ]
+        written = {each.record.entity_id for each in kept}
+        absent = [self._key(key) for key in gone if key not in written and key not in self.games]
+        if kept or absent or failures or self._now() >= self._last_write + RENEWAL_SECONDS:
+            for foreign, server in (await self._write(kept, absent, failures)).items():
+                self.problems[foreign.entity_id] = LeaseLostError(
+                    f"The game {foreign.entity_id!r} is in play on the server {server!r}, and is not kept for this one.",
+                    hint="Have each game on one server at a time, or claim those of a server that is gone.",
+                )
+            self._last_write = self._now()
+
+    def _hand_to_worker(self, snapshot: Snapshot, handover: Handover) -> None:
+        key = snapshot.record.entity_id
+        sender = Sender(handover.trigger, handover.priority, handover.policy, live=True)
+        if self._worker.offer(snapshot.record, sender) is None:
+            self._sending.setdefault(key, sender)  # the queue is full: with the next turn, then
+        else:
+            self._handed_over[key] = snapshot.checksum
+            self.active.leave(key)
+
+    def _failed(self, parcel: Parcel) -> None:
+        if parcel.key.entity_type != self._strategy.entity_type:
+            return
+        key = parcel.key.entity_id
+        final = parcel.key in self._worker.failed
+        self._failures.append(Failure(parcel.key, str(parcel.error), final))
+        if final:
+            self._answer(key, parcel.error)
+
+    def _came_back(self, parcels: Sequence[Parcel]) -> None:
+        self._back.extend(parcel for parcel in parcels if parcel.key.entity_type == self._strategy.entity_type)
+        if self._releasing is None or self._releasing.done():
+            self._releasing = asyncio.get_running_loop().create_task(self._release_all())
+
+    async def _release_all(self) -> None:
+        pace = Pace(0)
+        while self._back:
+            self._release(self._back.popleft())
+            await pace.rest(0)
+
+    def _release(self, parcel: Parcel) -> None:
+        """Let an archived game go, unless it is another by now than the one that is archived."""
+        key = parcel.key.entity_id
+        digest = checksum(parcel.record.payload)
+        if self._handed_over.get(key) == digest:
+            del self._handed_over[key]
+        game = self.games.get(key)
+        if game is None:
+            self._answer(key)
+            return
+        if key not in self.busy and self._is_still(game, digest):
+            del self.games[key]
+            self._forget(key)
+            self.active.evicted(key, self._now())
+            if key in self._being_written:
+                self._gone.add(key)  # or a snapshot that is on its way would outlive it in the journal
+            self.room.set()
+            self._answer(key)
+            return
+        self.active.touch((key,), self._now())
+        self.dirty.setdefault(key, game)
+        self._answer(key, archived=False)
+
+    def _is_still(self, game: T, digest: bytes) -> bool:
+        try:
+            return checksum(self._strategy.encode(game)) == digest
+        except Exception:  # noqa: BLE001 - then it is not what was archived
+            return False
+
+    def _forget(self, key: str) -> None:
+        self.dirty.pop(key, None)
+        self._sending.pop(key, None)
+        self._handed_over.pop(key, None)
+        self.problems.pop(key, None)
+
+    def _note(self, key: str, caught: Exception) -> None:
+        """A game cannot be encoded: it is kept in memory, and nowhere else."""
+        error = (
+            caught
+            if isinstance(caught, GameArchiveError)
+            else EncodingError(f"The game {key!r} cannot be encoded: {caught!r}.")
+        )
+        if key not in self.problems:
+            _log.error("the game %r cannot be kept: %s", key, error)
+        self.problems[key] = error
+        self.active.touch((key,), self._now())
+        self._answer(key, error)
+
+    def _answer(self, key: str, error: Exception | None = None, *, archived: bool = True) -> None:
+        for answer in self._wanted.pop(key, ()):
+            if answer.done():
+                continue
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(archived)
+
+    def _sender(self, trigger: ArchivalTrigger) -> Sender:
+        """On whose behalf a game goes for some reason."""
+        policy = self.policy
+        return Sender(trigger, policy.priority_of(trigger), policy.label, live=True)
+
+    async def settle(self) -> None:
+        """Let what is archived go, and take it out of the journal: the last turn, once the worker has stopped."""
+        if self._releasing is not None:
+            await self._releasing
+        await self.turn()
+
+    async def thin_out(self) -> None:
+        """Choose the games that have been idle for too long, and those that there is no room or no memory for."""
+        for keys, trigger in self._thinning.choose(self.policy, self._now()):
+            await self._send(keys, trigger)
+        if len(self.games) > self.limits.games:
+            self._worker.hurry()
+
+    async def send_all(self) -> None:
+        """Have everything archived that is in play."""
+        await self._send([*self.games], ArchivalTrigger.SHUTDOWN)
+
+    async def _send(self, keys: Sequence[str], trigger: ArchivalTrigger) -> None:
+        sender = self._sender(trigger)
+        for key in keys:
+            if key not in self._handed_over:
+                self._sending.setdefault(key, sender)
+        await asyncio.sleep(0)
+
+    def get_stats(self) -> dict[str, Any]:
+        """How many games there are, and how they fare."""
+        now = self._now()
+        return {
+            "active_games": len(self.games),
+            "max_active_games": self.limits.games,
+            "active_bytes": self.active.bytes,
+            "dirty_games": len(self.dirty),
+            "busy_games": len(self.busy),
+            "leaving_games": len(self._handed_over) + len(self._sending),
+            "evictions": self.active.evictions,
+            "refaults": self.active.refaults,
+            "is_thrashing": self.active.thrashing(now),
+            "is_short_of_memory": self._thinning.is_short_of_memory,
+            "problems": {key: str(error) for key, error in self.problems.items()},
+        }
+
+    def _key(self, entity_id: str) -> EntityKey:
+        return EntityKey(self._strategy.entity_type, entity_id)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _look_at(turn: asyncio.Task[None]) -> None:
+    """What became of a turn is told to those who wait for it, and to nobody else if they have left."""
+    if not turn.cancelled():
+        turn.exception()
