@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakSet
 
 from gamearchive.administration import Administration
 from gamearchive.errors import NotFoundError
@@ -28,6 +29,7 @@ class Recall:
         self._archive = archive
         self._entity_type = entity_type
         self._reading: dict[str, asyncio.Task[Found | None]] = {}
+        self._outdated: WeakSet[asyncio.Task[Found | None]] = WeakSet()
         self._missing: dict[str, float] = {}
 
     async def get(self, entity_id: str) -> Found | None:
@@ -39,20 +41,26 @@ class Recall:
         now = asyncio.get_running_loop().time()
         if now < self._missing.get(entity_id, now):
             return None
-        reading = self._reading.get(entity_id)
-        if reading is None:
-            reading = self._reading[entity_id] = asyncio.create_task(self._read(entity_id))
-            reading.add_done_callback(lambda task: self._done(entity_id, task))
-        found = await asyncio.shield(reading)
+        while True:
+            reading = self._reading.get(entity_id)
+            if reading is None:
+                reading = self._reading[entity_id] = asyncio.create_task(self._read(entity_id))
+                reading.add_done_callback(lambda task: self._done(entity_id, task))
+            found = await asyncio.shield(reading)
+            if reading not in self._outdated:
+                break
         if found is None:
             if len(self._missing) >= _MAX_MISSES:
                 self._missing.clear()
             self._missing[entity_id] = now + MISS_SECONDS
         return found
 
-    def forget_miss(self, entity_id: str) -> None:
-        """A game exists from now on: that it was not archived means nothing any more."""
+    def forget(self, entity_id: str) -> None:
+        """A game is in play from now on: what was found in the archive, or is being read there, means nothing any more."""
         self._missing.pop(entity_id, None)
+        reading = self._reading.pop(entity_id, None)
+        if reading is not None:
+            self._outdated.add(reading)
 
     async def _read(self, entity_id: str) -> Found | None:
         try:
@@ -62,6 +70,7 @@ class Recall:
         return entry, await self._archive.read(entry)
 
     def _done(self, entity_id: str, task: asyncio.Task[Found | None]) -> None:
-        del self._reading[entity_id]
+        if self._reading.get(entity_id) is task:
+            del self._reading[entity_id]
         if not task.cancelled():
             task.exception()  # is told to those who ask, and to nobody else if they have left

@@ -387,7 +387,7 @@ class HybridGameRepository(Generic[T]):
                 raise self._recovery.unreadable[key]
             await self._find_room(key)
         if key not in self._games:
-            self._recall.forget_miss(key)
+            self._recall.forget(key)
             self._play.admit(key, game)
         self._games[key] = game
         self._play.dirty[key] = game

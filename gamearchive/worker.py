@@ -102,6 +102,7 @@ class ArchivalWorker(Generic[T]):
         self._out: dict[EntityKey, Parcel] = {}
         self._after: dict[EntityKey, Parcel] = {}  # of a game that is out: for when that has come back
         self._batches: dict[asyncio.Task[None], str] = {}
+        self._overdue: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -134,10 +135,10 @@ class ArchivalWorker(Generic[T]):
 
         Args:
             grace: seconds to take for it at most; None for as long as it takes. What is out then is waited for nevertheless,
-                for it cannot be called back.
+                for it cannot be called back, but not for longer than a batch may take.
 
         Returns:
-            What is left, none of it archived: what had no turn in time, and what failed.
+            What is left: what had no turn in time, what failed, and what nobody knows of whether it will be archived after all.
         """
         if self._dispatcher is None:
             return self._left()
@@ -151,7 +152,12 @@ class ArchivalWorker(Generic[T]):
         self._dispatcher.cancel()
         await asyncio.gather(self._dispatcher, return_exceptions=True)
         self._dispatcher = None
-        await asyncio.gather(*self._batches, return_exceptions=True)
+        while self._batches:
+            self._idle.clear()
+            await self._idle.wait()
+        for task in self._overdue:
+            task.cancel()
+        await asyncio.gather(*self._overdue, return_exceptions=True)
         for _, timer in self._later.values():
             timer.cancel()
         if self._executor is not None:
@@ -246,6 +252,7 @@ class ArchivalWorker(Generic[T]):
             "queue_sizes": {priority.name: sizes[priority] for priority in ArchivalPriority},
             "retrying": len(self._later),
             "in_flight": len(self._out),
+            "overdue_batches": len(self._overdue),
             "failed": {key.entity_id: str(parcel.error) for key, parcel in self.failed.items()},
             "oldest_waiting_seconds": None if oldest is None else self._now() - oldest,
             "last_errors": list(self._errors),
@@ -284,7 +291,7 @@ class ArchivalWorker(Generic[T]):
     def _left(self) -> list[Parcel]:
         waiting = [parcel for queue in self._queues.values() for parcel in queue.parcels]
         later = [parcel for parcel, _ in self._later.values()]
-        return [*waiting, *self._after.values(), *later, *self.failed.values()]
+        return [*waiting, *self._out.values(), *self._after.values(), *later, *self.failed.values()]
 
     def _take_from_later(self, key: EntityKey) -> Parcel | None:
         """A parcel that waits for its next try; there is something newer to try now."""
@@ -340,7 +347,25 @@ class ArchivalWorker(Generic[T]):
         return pause
 
     def _come_back(self, task: asyncio.Task[None]) -> None:
-        del self._batches[task]
+        self._batches.pop(task, None)
+        self._overdue.discard(task)
+        self._wake.set()
+        self._idle.set()
+
+    def _leave_alone(self, parcels: Sequence[Parcel], policy: ArchivalPolicy) -> None:
+        """A batch takes too long: others have its place, but its games wait for what becomes of it.
+
+        Else a later state of one might be archived before this one is, and this be taken for the latest.
+        """
+        task = asyncio.current_task()
+        if task is not None and self._batches.pop(task, None) is not None:
+            self._overdue.add(task)
+        error = UnavailableError(f"Archiving {len(parcels)} games takes more than {policy.archive_timeout}.")
+        self._errors.append(f"{type(error).__name__}: {error}")
+        for parcel in parcels:
+            parcel.error = error
+            for listener in self.failure_listeners:
+                listener(parcel)
         self._wake.set()
         self._idle.set()
 
@@ -358,9 +383,9 @@ class ArchivalWorker(Generic[T]):
         error: Exception
         try:
             call = asyncio.get_running_loop().run_in_executor(self._executor, archive, sender, records)
-            shipment = await asyncio.wait_for(call, policy.archive_timeout.total_seconds())
-        except TimeoutError:
-            error = UnavailableError(f"Archiving {len(parcels)} games took more than {policy.archive_timeout}.")
+            if not (await asyncio.wait([call], timeout=policy.archive_timeout.total_seconds()))[0]:
+                self._leave_alone(parcels, policy)
+            shipment = await call
         except Exception as caught:  # noqa: BLE001 - whatever a backend raises, its games must not be lost
             error = caught
         else:
