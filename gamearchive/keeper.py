@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from gamearchive.errors import GameArchiveError, SchemaError
 from gamearchive.journal import Failure, Journal, Snapshot
-from gamearchive.model import EntityKey
+from gamearchive.model import EntityKey, GameRecord, Handover, checksum
 from gamearchive.strategy import ArchivalStrategy
 
 BATCH_SNAPSHOTS = 1_000
@@ -19,6 +19,14 @@ T = TypeVar("T")
 
 Revived = list[tuple[Snapshot, T | GameArchiveError]]
 """Snapshots with the games that they are of, or with why they cannot be read."""
+
+
+class Draft(NamedTuple):
+    """A snapshot without its checksum. Taking that gives the interpreter away, and a loop would wait to get it back."""
+
+    record: GameRecord
+    saved_at: int
+    handover: Handover | None
 
 
 class Keeper(Generic[T]):
@@ -39,13 +47,14 @@ class Keeper(Generic[T]):
         await self._run(self._journal.open)
 
     async def write(
-        self, snapshots: Sequence[Snapshot], gone: Sequence[EntityKey], failures: Sequence[Failure]
+        self, drafts: Sequence[Draft], gone: Sequence[EntityKey], failures: Sequence[Failure]
     ) -> Mapping[EntityKey, str]:
         """See `Journal.flush` and `Journal.note`."""
 
         def write() -> Mapping[EntityKey, str]:
             if failures:
                 self._journal.note(failures)
+            snapshots = [Snapshot(record, checksum(record.payload), at, sent) for record, at, sent in drafts]
             return self._journal.flush(snapshots, gone)
 
         return await self._run(write)

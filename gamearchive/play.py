@@ -27,7 +27,8 @@ from gamearchive.busy import Busy
 from gamearchive.clock import Clock
 from gamearchive.errors import EncodingError, GameArchiveError, LeaseLostError
 from gamearchive.journal import Failure, Snapshot
-from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord, Handover, checksum
+from gamearchive.keeper import Draft
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord, Handover
 from gamearchive.pace import Pace
 from gamearchive.parcels import Parcel
 from gamearchive.policy import ArchivalPolicy, Policies
@@ -46,7 +47,7 @@ _log = logging.getLogger("gamearchive")
 T = TypeVar("T")
 
 
-Writer = Callable[[Sequence[Snapshot], Sequence[EntityKey], Sequence[Failure]], Awaitable[Mapping[EntityKey, str]]]
+Writer = Callable[[Sequence[Draft], Sequence[EntityKey], Sequence[Failure]], Awaitable[Mapping[EntityKey, str]]]
 """Writes snapshots into the journal, takes games out of it, and notes attempts that failed; gives back the games that are
 another server's, with its name."""
 
@@ -170,7 +171,7 @@ class Play(Generic[T]):
         """Go on with a game of the journal: if that says so, it is handed over."""
         self.active.set_finished(key, self._strategy.is_finished(snapshot.record.facts))
         if snapshot.handover is not None:
-            self._hand_to_worker(snapshot, snapshot.handover)
+            self._hand_to_worker(snapshot.record, snapshot.handover)
 
     async def flush(self) -> None:
         """Take a turn at once, one for all who ask for it meanwhile.
@@ -204,8 +205,8 @@ class Play(Generic[T]):
             failures, self._failures = self._failures, []
             self._being_written = saved.keys() | sending.keys()
             try:
-                snapshots = await self._encode(saved, sending, seconds)
-                await self._write_behind(snapshots, gone, failures)
+                drafts = await self._encode(saved, sending, seconds)
+                await self._write_behind(drafts, gone, failures)
             except BaseException:
                 self.dirty = {key: self.games[key] for key in saved if key in self.games} | self.dirty
                 self._sending = {key: sender for key, sender in sending.items() if key in self.games} | self._sending
@@ -214,15 +215,15 @@ class Play(Generic[T]):
                 raise
             finally:
                 self._being_written = set()
-            for snapshot in snapshots:
-                # Unless it went, or goes on, while the journal was being written.
-                if snapshot.handover is not None and snapshot.record.entity_id in self.games:
-                    self._hand_to_worker(snapshot, snapshot.handover)
+            for record, _, handover in drafts:
+                # Unless it went while the journal was being written.
+                if handover is not None and record.entity_id in self.games:
+                    self._hand_to_worker(record, handover)
 
-    async def _encode(self, saved: dict[str, T], sending: dict[str, Sender], seconds: float) -> list[Snapshot]:
-        """Snapshots of the games that were saved, and of those that are to be handed over."""
+    async def _encode(self, saved: dict[str, T], sending: dict[str, Sender], seconds: float) -> list[Draft]:
+        """Drafts of the games that were saved, and of those that are to be handed over."""
         keys = [*saved, *(key for key in sending if key not in saved)]
-        snapshots: list[Snapshot] = []
+        drafts: list[Draft] = []
         self._pace = Pace(len(keys), 0 if self._next_turn else seconds)
         for done, key in enumerate(keys):
             await self._pace.rest(done)
@@ -236,13 +237,13 @@ class Play(Generic[T]):
             else:
                 if key in saved:
                     self.active.touch((key,), self._now())
-                snapshot = self._snapshot(key, sending.get(key))
-                if snapshot is not None:
-                    snapshots.append(snapshot)
+                draft = self._draft(key, sending.get(key))
+                if draft is not None:
+                    drafts.append(draft)
         self._pace = None
-        return snapshots
+        return drafts
 
-    def _snapshot(self, key: str, sender: Sender | None) -> Snapshot | None:
+    def _draft(self, key: str, sender: Sender | None) -> Draft | None:
         """A game as it is now, with whether it is handed over; None if it cannot be encoded."""
         try:
             record = self._strategy.record(self.games[key])
@@ -265,7 +266,7 @@ class Play(Generic[T]):
         elif self._handed_over.pop(key, None) is not None:  # it goes on after all
             self._worker.withdraw(self._key(key))
             self._answer(key, archived=False)
-        return Snapshot(record, checksum(record.payload), now, handover)
+        return Draft(record, now, handover)
 
     def _goes(self, record: GameRecord, trigger: ArchivalTrigger, now: int) -> bool:
         """Whether a game goes for some reason: always where somebody says so, else if its policy does."""
@@ -275,12 +276,12 @@ class Play(Generic[T]):
             _log.error("the condition of policy %r fails on the game %r: %r", self.policy.name, record.entity_id, caught)
             return False
 
-    async def _write_behind(self, snapshots: Sequence[Snapshot], gone: set[str], failures: Sequence[Failure]) -> None:
+    async def _write_behind(self, drafts: Sequence[Draft], gone: set[str], failures: Sequence[Failure]) -> None:
         if self._write is None:
             return
         kept = [
             each
-            for each in snapshots
+            for each in drafts
             if not self._only_finished or each.handover is not None or self._strategy.is_finished(each.record.facts)
         ]
         written = {each.record.entity_id for each in kept}
@@ -293,13 +294,13 @@ class Play(Generic[T]):
                 )
             self._last_write = self._now()
 
-    def _hand_to_worker(self, snapshot: Snapshot, handover: Handover) -> None:
-        key = snapshot.record.entity_id
+    def _hand_to_worker(self, record: GameRecord, handover: Handover) -> None:
+        key = record.entity_id
         sender = Sender(handover.trigger, handover.priority, handover.policy, live=True)
-        if self._worker.offer(snapshot.record, sender) is None:
+        if self._worker.offer(record, sender) is None:
             self._sending.setdefault(key, sender)  # the queue is full: with the next turn, then
         else:
-            self._handed_over[key] = snapshot.checksum
+            self._handed_over[key] = record.payload
             self.active.leave(key)
 
     def _failed(self, parcel: Parcel) -> None:
@@ -325,14 +326,13 @@ class Play(Generic[T]):
     def _release(self, parcel: Parcel) -> None:
         """Let an archived game go, unless it is another by now than the one that is archived."""
         key = parcel.key.entity_id
-        digest = checksum(parcel.record.payload)
-        if self._handed_over.get(key) == digest:
+        if self._handed_over.get(key) == parcel.record.payload:
             del self._handed_over[key]
         game = self.games.get(key)
         if game is None:
             self._answer(key)
             return
-        if key not in self.busy and self._is_still(game, digest):
+        if key not in self.busy and self._is_still(game, parcel.record):
             del self.games[key]
             self._forget(key)
             self.active.evicted(key, self._now())
@@ -345,9 +345,14 @@ class Play(Generic[T]):
         self.dirty.setdefault(key, game)
         self._answer(key, archived=False)
 
-    def _is_still(self, game: T, digest: bytes) -> bool:
+    def _is_still(self, game: T, record: GameRecord) -> bool:
+        """Whether a game is what was archived; which may be in the bytes of another process, that had sets in another order."""
+        strategy = self._strategy
         try:
-            return checksum(self._strategy.encode(game)) == digest
+            payload = strategy.encode(game)
+            if payload == record.payload:
+                return True
+            return payload == strategy.encode(strategy.revive(record.payload, record.content_type))
         except Exception:  # noqa: BLE001 - then it is not what was archived
             return False
 

@@ -69,16 +69,16 @@ FLOORS = """
     manager:         administration archivers parcels worker
 
     thinning:    errors model policy memory active
-    play:        errors model clock pace policy strategy active busy journal archive parcels worker thinning
-    turns:       errors play
     keeper:      errors model strategy journal
+    play:        errors model clock pace policy strategy active busy journal archive parcels worker thinning keeper
+    turns:       errors play
     recovery:    errors model clock keeper play
     recall:      errors model administration
     lookup:      pace strategy play
     repository:  errors model clock settings policy strategy backends journal manager worker
     repository:  thinning play turns keeper recovery recall lookup
 
-    bench:       errors model clock units facts files settings readers query catalog administration
+    bench:       errors model clock units facts files settings readers query catalog administration repository policy parcels
     testing:     errors model stores backends
 
     cli:         errors model clock units facts files settings policy readers stores database query catalog archive

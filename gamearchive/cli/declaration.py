@@ -64,25 +64,29 @@ def command_group(
     help: str | None = None,  # noqa: A002 - Typer's own word
     exits: Iterable[int] = (),
     example: str = "",
+    alone: CommandFunction | None = None,
 ) -> typer.Typer:
     """A group of commands; one with a name takes the global options before its commands.
 
     Args:
         name: the noun that the commands stand under; None where they stand at the top, and the rest means nothing.
-        help: one sentence on the noun.
+        help: one sentence on the noun; the docstring of ``alone``, when omitted.
         exits: the codes its commands may end with, beside those that every command may.
         example: a command line that does something useful.
+        alone: what the noun does without a sub-command; with one, or None, nothing.
     """
     app = typer.Typer(
         name=name,
-        help=help,
+        help=help or inspect.getdoc(alone),
+        invoke_without_command=alone is not None,
         epilog=_epilog(exits, example),
         rich_markup_mode=None,  # plain help: Rich would be imported for it, and doubles the time it takes
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     if name is not None:
-        app.callback()(_with_global_options(_noun, []))
+        function = alone or _noun
+        app.callback()(_with_global_options(function, _own_parameters(function)))
     return app
 
 
@@ -99,8 +103,8 @@ def command(
     """
 
     def declare(function: CommandFunction) -> CommandFunction:
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        app.command(name or function.__name__, epilog=_epilog(exits, example))(_with_global_options(function, own))
+        invoke = _with_global_options(function, _own_parameters(function))
+        app.command(name or function.__name__, epilog=_epilog(exits, example))(invoke)
         return function
 
     return declare
@@ -108,6 +112,10 @@ def command(
 
 def _noun(_context: Context) -> None:
     """What a noun does before its sub-command: take in the global options, no more."""
+
+
+def _own_parameters(function: CommandFunction) -> list[inspect.Parameter]:
+    return list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
 
 def _with_global_options(function: CommandFunction, own: list[inspect.Parameter]) -> CommandFunction:
@@ -120,6 +128,8 @@ def _with_global_options(function: CommandFunction, own: list[inspect.Parameter]
             raise TypeError("a command is run by gamearchive.cli.app.main, which makes its context")
         context.configure(_taken(GlobalOptions, values))
         values |= {name: _taken(group, values) for name, group in groups.items()}
+        if typer_context.invoked_subcommand is not None:
+            return None
         context.running = function is not _noun
         return function(context, **values)
 

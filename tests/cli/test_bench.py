@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from running import Run
 
-from gamearchive.bench import measure
+from gamearchive.bench import live, measure
 
 LATENCY = ["count", "p50_seconds", "p95_seconds", "p99_seconds"]
 PACE = ["games", "elapsed_seconds", "games_per_second"]
@@ -22,6 +22,13 @@ PACE = ["games", "elapsed_seconds", "games_per_second"]
 @pytest.fixture(autouse=True)
 def _list_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "LISTED", 3)
+
+
+@pytest.fixture
+def less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that plays less."""
+    for name, value in {"ACTIVE_GAMES": 50, "CALLS": 100, "_WAITING_GAMES": 100, "_WARM_UP_GAMES": 1}.items():
+        monkeypatch.setattr(live, name, value)
 
 
 def test_the_keys_of_the_document_are_a_promise(gamearchive: Run, tmp_path: Path) -> None:
@@ -78,3 +85,32 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: int, games: i
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (code, b"")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("less")
+def test_the_keys_of_the_document_on_games_in_play_are_a_promise(gamearchive: Run) -> None:
+    ended = gamearchive("bench", "live", "--json", "--games", "20", "--played", "40", "--seconds", "0", "--rounds", "1")
+    assert (ended.code, ended.err) == (0, "")
+    document = json.loads(ended.out.splitlines()[-1])
+    compared = ["seconds", "baseline_seconds", "ratio"]
+    lag = ["p50_seconds", "p99_seconds", "p999_seconds", "longest_seconds"]
+    assert {key: list(value) if isinstance(value, dict) else value for key, value in document.items()} == {
+        "seed": 1,
+        "get_by_id": compared,
+        "save": compared,
+        "idle": lag,
+        "thread": [*lag, "saves_per_second", "archived_per_second"],
+        "process": [*lag, "saves_per_second", "archived_per_second"],
+        "game_bytes": document["game_bytes"],
+        "played": ["games", "early_bytes", "late_bytes"],
+        "recovery": PACE,
+    }
+
+
+@pytest.mark.usefixtures("less")
+def test_people_get_tables_on_games_in_play(gamearchive: Run) -> None:
+    ended = gamearchive("bench", "live", "--games", "20", "--played", "40", "--seconds", "0", "--rounds", "1")
+    assert (ended.code, ended.err) == (0, "")
+    first = [line.split("\t")[0] for line in ended.out.splitlines() if line]
+    assert first[:7] == ["call", "get_by_id", "save", "loop", "idle", "with thread", "with process"]
+    assert [line.split(":")[0] for line in first[7:]] == ["beside a game", "memory", "recovery"]

@@ -11,9 +11,8 @@ from gamearchive.cli.parts import JSON, Column, Fields, Row, Table
 from gamearchive.units import format_size
 
 if TYPE_CHECKING:
+    from gamearchive.bench.live import Compared, Growth, Lag, LiveMeasured, Loaded
     from gamearchive.bench.measure import Latency, Measured, Pace
-
-app = command_group()
 
 
 def _count(value: JSON) -> str:
@@ -26,6 +25,10 @@ def _seconds(value: JSON) -> str:
 
 def _milliseconds(value: JSON) -> str:
     return f"{value * 1000:.2f}" if isinstance(value, int | float) else ""
+
+
+def _microseconds(value: JSON) -> str:
+    return f"{value * 1_000_000:.2f}" if isinstance(value, int | float) else ""
 
 
 _WORK = (
@@ -43,7 +46,6 @@ _CALLS = (
 )
 
 
-@command(app, exits=(12, 14, 15), example="gamearchive bench --games 100000")
 def bench(
     context: Context,
     games: Annotated[int, option("--games", metavar="N", minimum=1, help="How many games to make up.")] = 20_000,
@@ -58,6 +60,28 @@ def bench(
     say of places; TMPDIR says where that folder is, so let it be on the disk in question. Your archive is not touched.
     """
     context.run(_bench(context, games, seed, source))
+
+
+app = command_group("bench", exits=(12, 14, 15), example="gamearchive bench --games 100000", alone=bench)
+
+
+@command(app, exits=(11, 15), example="gamearchive bench live --played 1000000")
+def live(
+    context: Context,
+    games: Annotated[int, option("--games", metavar="N", minimum=1, help="How many games to recover.")] = 100_000,
+    played: Annotated[
+        int, option("--played", metavar="N", minimum=2, help="How many games to play through one repository.")
+    ] = 30_000,
+    seconds: Annotated[int, option("--seconds", metavar="S", minimum=0, help="How long to sample the loop, each time.")] = 4,
+    rounds: Annotated[int, option("--rounds", metavar="N", minimum=1, help="How often to compare; medians are shown.")] = 3,
+    seed: Annotated[int, option("--seed", metavar="S", help="Another seed makes up other games.")] = 1,
+) -> None:
+    """Measure what a game server feels: HybridGameRepository's calls, the lag of its loop, recovery and memory.
+
+    Each figure stands beside its baseline: a coroutine around a dict, a loop that is idle. All happens in a temporary folder;
+    TMPDIR says where that is. Your archive is not touched.
+    """
+    context.run(_live(context, games, played, seconds, rounds, seed))
 
 
 async def _bench(context: Context, games: int, seed: int, source: str | None) -> None:
@@ -132,4 +156,96 @@ def _sizes(data: dict[str, JSON]) -> Row:
         "stored": f"{size('stored_bytes')} in {_count(data['objects'])} objects ({data['ratio']:.1%})",
         "catalog": f"{size('catalog_bytes')}, {_count(data['catalog_game_bytes'])} B a game",
         "peak memory": size("peak_memory_bytes"),
+    }
+
+
+async def _live(context: Context, games: int, played: int, seconds: int, rounds: int, seed: int) -> None:
+    from gamearchive.bench.live import measure_live
+
+    watch = context.output.progress
+    measured = await measure_live(
+        context.settings, context.clock, watch, games=games, played=played, seconds=seconds, rounds=rounds, seed=seed
+    )
+    document = _live_document(measured)
+    context.output.document(
+        {"seed": seed, **document},
+        Table(_COMPARED, [{"call": name, **_compared(each)} for name, each in _pairs(measured).items()]),
+        Table(_LAGS, _lags(measured)),
+        Fields(_rest(measured)),
+    )
+
+
+_COMPARED = (
+    Column("call", "call"),
+    Column("seconds", "µs", show=_microseconds, right=True),
+    Column("baseline_seconds", "dict µs", show=_microseconds, right=True),
+    Column("ratio", "ratio", right=True),
+)
+_LAGS = (
+    Column("loop", "loop"),
+    Column("p50_seconds", "lag p50 ms", show=_milliseconds, right=True),
+    Column("p99_seconds", "p99 ms", show=_milliseconds, right=True),
+    Column("p999_seconds", "p99.9 ms", show=_milliseconds, right=True),
+    Column("longest_seconds", "longest ms", show=_milliseconds, right=True),
+    Column("saves_per_second", "saves/s", show=_count, right=True),
+    Column("archived_per_second", "archived/s", show=_count, right=True),
+)
+
+
+def _live_document(measured: LiveMeasured) -> dict[str, JSON]:
+    return {
+        **{name: _compared(each) for name, each in _pairs(measured).items()},
+        "idle": _lag(measured.idle),
+        **{archiver: _loaded(each) for archiver, each in measured.loaded.items()},
+        "game_bytes": round(measured.game_bytes),
+        "played": _growth(measured.played),
+        "recovery": _pace(measured.recovery),
+    }
+
+
+def _pairs(measured: LiveMeasured) -> dict[str, Compared]:
+    return {"get_by_id": measured.get, "save": measured.save}
+
+
+def _compared(compared: Compared) -> dict[str, JSON]:
+    return {
+        "seconds": round(compared.seconds, 9),
+        "baseline_seconds": round(compared.baseline_seconds, 9),
+        "ratio": round(compared.ratio, 2),
+    }
+
+
+def _lag(lag: Lag) -> dict[str, JSON]:
+    return {
+        "p50_seconds": round(lag.p50, 6),
+        "p99_seconds": round(lag.p99, 6),
+        "p999_seconds": round(lag.p999, 6),
+        "longest_seconds": round(lag.longest, 6),
+    }
+
+
+def _loaded(loaded: Loaded) -> dict[str, JSON]:
+    return {
+        **_lag(loaded.lag),
+        "saves_per_second": round(loaded.saves_per_second),
+        "archived_per_second": round(loaded.archived_per_second),
+    }
+
+
+def _growth(growth: Growth) -> dict[str, JSON]:
+    return {"games": growth.games, "early_bytes": growth.early_bytes, "late_bytes": growth.late_bytes}
+
+
+def _lags(measured: LiveMeasured) -> list[Row]:
+    played: list[Row] = [{"loop": f"with {archiver}", **_loaded(each)} for archiver, each in measured.loaded.items()]
+    return [{"loop": "idle", **_lag(measured.idle)}, *played]
+
+
+def _rest(measured: LiveMeasured) -> Row:
+    played, recovery = measured.played, measured.recovery
+    early, late = ("unknown" if each is None else format_size(each) for each in (played.early_bytes, played.late_bytes))
+    return {
+        "beside a game": f"{measured.game_bytes:.0f} B",
+        "memory": f"{early} after {played.games // 2:,} games played, {late} after {played.games:,}",
+        "recovery": f"{recovery.games:,} games in {recovery.seconds:.2f} s",
     }
