@@ -390,12 +390,14 @@ else:
 
 def is_special(path: Path) -> bool:
     """Whether something is there that is written to and never replaced: a device, a pipe, a stream such as ``/dev/stdout``."""
-    with suppress(OSError):
+    try:
         kind = path.stat().st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            return True
-    behind = Path(os.path.realpath(path.parent), path.name)
-    target = behind.readlink() if behind.is_symlink() else behind
+        if not stat.S_ISREG(kind):
+            return not stat.S_ISDIR(kind)
+        behind = Path(os.path.realpath(path.parent), path.name)
+        target = behind.readlink() if behind.is_symlink() else behind
+    except OSError:
+        return False  # there is nothing, or nothing that may be looked at
     return any(place.is_relative_to("/proc") for place in (behind, target))
 
 
