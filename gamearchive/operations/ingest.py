@@ -72,14 +72,16 @@ def ingest(
         for batch in batches:
             before, in_hand = in_hand, None
             if not batch.is_empty:
-                after = before.plan if before else None
-                plan = archive.plan(batch.records, sender, on_conflict, checksums=batch.checksums, after=after)
+                plan = archive.plan(
+                    batch.records, sender, on_conflict, checksums=batch.checksums, after=before.plan if before else None
+                )
                 if dry_run:
                     yield Ingested(Added(plan.entries, plan.skipped, plan.conflicts), batch.rejections, batch.notices)
                 else:
                     in_hand = _InHand(plan, executor.submit(archive.put, plan), batch)
             if before is not None:
                 yield _finish(archive, before)
+            del before, batch  # what is archived is not to be kept while the next is waited for
         if in_hand is not None:
             yield _finish(archive, in_hand)
 

@@ -12,8 +12,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from typing import IO
 
 import msgspec
 
@@ -63,7 +64,7 @@ def read_apart(sources: Sequence[str], options: ReadOptions) -> Generator[Batch]
         UnavailableError: if that process dies.
         UsageError, ConfigurationError: as `read_source` does.
     """
-    receive = msgspec.msgpack.Decoder(_Received).decode
+    decode = msgspec.msgpack.Decoder(_Received).decode
     command = [sys.executable, "-c", _SERVE, *sys.path]
     # In a session of its own: an interruption at the terminal is for this process to hear, and to finish the batch in hand.
     with subprocess.Popen(
@@ -75,23 +76,26 @@ def read_apart(sources: Sequence[str], options: ReadOptions) -> Generator[Batch]
             assert answers is not None  # noqa: S101
             with suppress(BrokenPipeError), order:
                 order.write(msgspec.msgpack.encode(_Order(sources, options)))
-            while True:
-                length = int.from_bytes(answers.read(_LENGTH_BYTES), "little")
-                data = answers.read(length)
-                if not length or len(data) < length:
-                    raise UnavailableError(
-                        "The process that reads the sources died in the middle of them.",
-                        hint="Run the same command again: what is archived already is passed over.",
-                    )
-                message = receive(data)
-                if message.error is not None:
-                    name, said, hint = message.error
-                    raise getattr(errors, name, GameArchiveError)(said, hint=hint)
-                if message.batch is None:
-                    return
-                yield message.batch
+            while (batch := _receive(answers, decode)) is not None:
+                yield batch
+                del batch  # or it would be kept until the next has come
         finally:
             process.kill()
+
+
+def _receive(answers: IO[bytes], decode: Callable[[bytes], _Received]) -> Batch | None:
+    length = int.from_bytes(answers.read(_LENGTH_BYTES), "little")
+    data = answers.read(length)
+    if not length or len(data) < length:
+        raise UnavailableError(
+            "The process that reads the sources died in the middle of them.",
+            hint="Run the same command again: what is archived already is passed over.",
+        )
+    message = decode(data)
+    if message.error is not None:
+        name, said, hint = message.error
+        raise getattr(errors, name, GameArchiveError)(said, hint=hint)
+    return message.batch
 
 
 def serve() -> None:
