@@ -161,7 +161,7 @@ class HybridGameRepository(Generic[T]):
         self._is_quick = False  # whether there is no more to saving a game that is in play than to note it
         self._fate: GameArchiveError | None = RefusedError("The repository is not open.", hint="Call `initialize` first.")
         self._turns = Turns(self._play, journal_interval.total_seconds(), self._close_to)
-        self._is_open = self._is_closing = False
+        self._is_open = self._is_closing = self._was_open = False
         self._recall = Recall(self.archive_manager, self.entity_type)
         self._lookup = Lookup(self._play, self.strategy)
         self._recovery = Recovery(self._play, self.archive_manager.clock)
@@ -182,7 +182,7 @@ class HybridGameRepository(Generic[T]):
         """
         if self._is_open:
             return
-        if self._is_closing:
+        if self._was_open:
             raise RefusedError("This repository was shut down.", hint="Make another one.")
         await self.archive_manager.start()
         try:
@@ -192,7 +192,7 @@ class HybridGameRepository(Generic[T]):
         except BaseException:
             await self.archive_manager.stop(0)
             raise
-        self._is_open, self._fate = True, None
+        self._is_open, self._was_open, self._fate = True, True, None
         self._is_quick = self._durability != "completed"
         self._turns.start()
 

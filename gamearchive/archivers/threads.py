@@ -1,6 +1,6 @@
 """Archiving in the threads that call: nothing to start, and the interpreter is shared with the games.
 
-Two records are packed at the same time, and only the catalog's work is done in turn. So that the loop gets the interpreter
+Two batches are packed at the same time, and only the catalog's work is done in turn. So that the loop gets the interpreter
 back soon from a thread that computes, its switch interval is shortened while such an archiver is open.
 """
 
@@ -22,6 +22,31 @@ SWITCH_SECONDS = 0.0002
 """The interpreter's switch interval meanwhile; its default, 5 ms, is what a loop would wait for each thread that computes."""
 
 
+class _Quicken:
+    """The interpreter's switch interval, which is short from the first archiver's opening to the last one's closing."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before = 0.0
+
+    def begin(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(SWITCH_SECONDS, self._before))
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                sys.setswitchinterval(self._before)
+
+
+_quicken = _Quicken()
+
+
 class ThreadArchiver:
     """Archives in the calling thread.
 
@@ -32,8 +57,7 @@ class ThreadArchiver:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._turn = threading.Lock()
-        self._switch_before = sys.getswitchinterval()
-        sys.setswitchinterval(min(SWITCH_SECONDS, self._switch_before))
+        _quicken.begin()
 
     def archive(self, sender: Sender, records: Sequence[GameRecord]) -> Shipment:
         archive = self._archive
@@ -47,4 +71,4 @@ class ThreadArchiver:
         return Shipment(len(added.entries), added.stored_bytes)
 
     def close(self) -> None:
-        sys.setswitchinterval(self._switch_before)
+        _quicken.end()

@@ -79,6 +79,13 @@ class Driver:
         self.faults: list[str] = []
         self.finished = 0
 
+    def kill(self) -> None:
+        """Kill the server: what it acknowledged within the interval before may be lost."""
+        self.killed_at = time.monotonic()
+        for told in self.told.values():
+            told.moves = [(at, count) for at, count in told.moves if at < self.killed_at - INTERVAL]
+        self._host.kill()
+
     async def play(self, prefix: str, games: Callable[[], bool]) -> None:
         """One table after another, by one client."""
         number = 0
@@ -161,8 +168,7 @@ async def _run(host: Host, kills: int) -> dict[str, Told]:
             group.create_task(driver.play(f"table{table}", lambda: host.kills < kills))
         while host.kills < kills:
             await asyncio.sleep(0.05 + chance.random() * 2)
-            driver.killed_at = time.monotonic()
-            host.kill()
+            driver.kill()
             await host.start()
     assert driver.faults == []
     assert driver.finished > 2 * kills
