@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-SLICE_SECONDS = 0.0005
+SLICE_SECONDS = 0.00025
 """So long the loop is kept at a time."""
 
 

@@ -1,6 +1,6 @@
 """Games in play: what happens behind their being saved.
 
-`Play.turn` is done some times a second, in slices of half a millisecond:
+`Play.turn` is done some times a second, in slices of a quarter of a millisecond:
 
 1. Games saved since the last turn are encoded, on the loop's own thread, where nobody can change them meanwhile. Their bytes go
    into the journal, all in one transaction; with the last snapshot of a finished game, in the same one, goes that it is handed
@@ -215,7 +215,9 @@ class Play(Generic[T]):
                 raise
             finally:
                 self._being_written = set()
+            pace = Pace(0)
             for record, _, handover in drafts:
+                await pace.rest(0)
                 # Unless it went while the journal was being written.
                 if handover is not None and record.entity_id in self.games:
                     self._hand_to_worker(record, handover)

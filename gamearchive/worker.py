@@ -37,6 +37,7 @@ from gamearchive.errors import (
     UsageError,
 )
 from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord
+from gamearchive.pace import Pace
 from gamearchive.parcels import Parcel, ParcelQueue
 from gamearchive.policy import ArchivalPolicy, Policies
 from gamearchive.strategy import ArchivalStrategy
@@ -394,7 +395,9 @@ class ArchivalWorker(Generic[T]):
             self._counts["raw_bytes"] += sum(len(record.payload) for record in records)
             self._counts["stored_bytes"] += shipment.stored_bytes
             self._counts["archived"] += len(parcels)
+            pace = Pace(0)
             for parcel in parcels:
+                await pace.rest(0)
                 self._settle(parcel)
                 parcel.answer()
             for listener in self.listeners:

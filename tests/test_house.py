@@ -64,7 +64,7 @@ FLOORS = """
     administration:  operations.ingest operations.restore operations.verify operations.rebuild
     archivers:       errors model clock database catalog journal backends archive
     parcels:         errors model archive
-    worker:          errors model policy strategy archive archivers parcels
+    worker:          errors model pace policy strategy archive archivers parcels
     manager:         errors model clock units settings policy strategy query backends ownership archive
     manager:         administration archivers parcels worker
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from gamearchive.archive import Archive
 from gamearchive.archivers.threads import ThreadArchiver
-from gamearchive.archivers.wire import ArchivePlace, Order, Receipt, receive, send
+from gamearchive.archivers.wire import ArchivePlace, Order, Receipt, put_together, receive, send
 from gamearchive.backends.registry import open_holdings
 from gamearchive.catalog import Catalog
 from gamearchive.clock import SystemClock
@@ -62,7 +62,7 @@ def serve(orders: BinaryIO, receipts: BinaryIO) -> None:
             send(receipts, receipt)
 
     with ThreadPoolExecutor(MAX_ORDERS) as pool:
-        for order in receive(orders, Order):
+        for order in put_together(receive(orders, Order)):
             if not order.records:
                 break
             pool.submit(carry_out, order)

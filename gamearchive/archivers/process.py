@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 from gamearchive import errors
 from gamearchive.archive import Sender
 from gamearchive.archivers.base import Shipment
-from gamearchive.archivers.wire import LAST, ArchivePlace, Order, Receipt, receive, send
+from gamearchive.archivers.wire import LAST, ArchivePlace, Order, Receipt, in_pieces, receive, send
 from gamearchive.errors import GameArchiveError, UnavailableError
 from gamearchive.model import GameRecord
 
@@ -80,7 +80,8 @@ class _Child:
                 answer.set_exception(self._loss())
                 return answer
             self._owed[self._given] = answer
-        self._say(Order(self._given, sender, list(records)))
+        for piece in in_pieces(Order(self._given, sender, records)):
+            self._say(piece)
         return answer
 
     def end(self) -> None:

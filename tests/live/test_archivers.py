@@ -36,7 +36,7 @@ def place(tmp_path: Path) -> ArchivePlace:
     database = Database(f"sqlite:///{home / 'gamearchive.db'}")
     database.create()
     database.close()
-    return ArchivePlace(f"sqlite:///{home / 'gamearchive.db'}", (home / "packs").as_uri(), 3, 2)
+    return ArchivePlace(f"sqlite:///{home / 'gamearchive.db'}", (home / "packs").as_uri(), 3)
 
 
 @pytest.fixture(params=["thread", "process"])

@@ -86,7 +86,9 @@ def test_the_last_acknowledged_state_wins(tmp_path: Path, backend: str) -> None:
             await asyncio.sleep(chance.random() * 0.002)
 
     async def test() -> None:
-        async with repository(tmp_path, max_active_games=20, hard_limit=1000, worker=quick_worker(max_retries=50), **more) as repo:
+        async with repository(
+            tmp_path, max_active_games=20, hard_limit=1000, worker=quick_worker(max_retries=50), **more
+        ) as repo:
             for game_id in GAMES:
                 await repo.save(game(game_id, count=0))
             async with asyncio.TaskGroup() as group:

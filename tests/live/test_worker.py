@@ -386,8 +386,8 @@ def test_the_status_has_the_promised_keys() -> None:
         await ending
         status = worker.get_status()
         assert list(status) == [
-            "state", "queue_sizes", "retrying", "in_flight", "overdue_batches", "failed", "oldest_waiting_seconds", "last_errors",
-            "metrics",
+            "state", "queue_sizes", "retrying", "in_flight", "overdue_batches", "failed", "oldest_waiting_seconds",
+            "last_errors", "metrics",
         ]  # fmt: skip
         assert list(status["queue_sizes"]) == ["LOW", "NORMAL", "HIGH", "CRITICAL"]
         metrics = status["metrics"]
