@@ -36,7 +36,7 @@ stores             whole objects by key: in a folder, in memory, or wherever a p
 database           tables and engine: connections, transactions and locks, on SQLite and on PostgreSQL
 memory             how full the memory is that the process may use
 active, refaults   the order in which games in play go, and how well that has been guessed
-busy               the games that somebody works on
+busy, answers      the games that somebody works on, and those that somebody wants archived
 -- services
 query              what to look for, and the statement it becomes
 accession          how entries come into the catalog, all of a batch in one transaction
@@ -57,7 +57,8 @@ thinning           which of them must go
 play               what happens behind their being saved: snapshots, handing over, letting go
 turns              when that happens
 keeper, recovery   their journal in a thread of its own, and what comes back from it
-recall, lookup     reading archived games for a server; finding those in play by player or room
+recall, entrance   reading archived games for a server, and how games come into play
+lookup             finding those in play by player or room
 repository         the games of a server, in play and archived, as if there were no difference
 -- outside
 bench              how fast all this is, measured on games that it makes up

@@ -3,14 +3,11 @@
 `Play.turn` is done some times a second, in slices of a quarter of a millisecond:
 
 1. Games saved since the last turn are encoded, on the loop's own thread, where nobody can change them meanwhile. Their bytes go
-   into the journal, all in one transaction; with the last snapshot of a finished game, in the same one, goes that it is handed
-   over.
+   into the journal, in one transaction; with the last snapshot of a finished game goes, in the same one, that it is handed over.
 2. The worker gets what is handed over: finished games, those idle for too long, those that there is no room for, and those that
    somebody wants archived.
 3. When a game is in the archive (synced, read back, in the catalog), it is encoded once more. Only if that gives the very bytes
    that are archived does it leave memory. If it was changed meanwhile, saved or not, it stays, and is archived again later.
-
-At no moment is a saved game nowhere: it leaves the journal in the transaction that names it in the catalog, and memory after.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from gamearchive.active import ActiveGames
+from gamearchive.answers import Answers
 from gamearchive.archive import Sender
 from gamearchive.busy import Busy
 from gamearchive.clock import Clock
@@ -102,7 +100,9 @@ class Play(Generic[T]):
         self._failures: list[Failure] = []
         self._gone: set[str] = set()
         self._being_written: set[str] = set()
-        self._wanted: dict[str, list[asyncio.Future[bool]]] = {}
+        self._answers = Answers()
+        self._passed_over: set[str] = set()
+        self._in_between: dict[str, Draft] = {}
         self._back: deque[Parcel] = deque()
         self._releasing: asyncio.Task[None] | None = None
         self._thinning = Thinning(self.active, limits, self.busy)
@@ -152,15 +152,13 @@ class Play(Generic[T]):
         self._worker.withdraw(self._key(key))
         self._gone.add(key)
         self.room.set()
-        self._answer(key, archived=False)
+        self._answers.give(key, archived=False)
         return True
 
     def hand_over(self, key: str, trigger: ArchivalTrigger, priority: ArchivalPriority) -> asyncio.Future[bool]:
         """Have a game archived with the next turn; the future tells whether it was, or had changed meanwhile."""
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._wanted.setdefault(key, []).append(answer)
         self._sending[key] = Sender(trigger, priority, self.policy.label, live=True)
-        return answer
+        return self._answers.want(key)
 
     def give_up(self) -> None:
         """Archive nothing more of what is handed over: these games are another server's."""
@@ -172,6 +170,14 @@ class Play(Generic[T]):
         self.active.set_finished(key, self._strategy.is_finished(snapshot.record.facts))
         if snapshot.handover is not None:
             self._hand_to_worker(snapshot.record, snapshot.handover)
+
+    def rested(self, key: str) -> None:
+        """Nobody works on a game, for a moment at least. If a turn passed it over, it is encoded now: the next might, too."""
+        if key in self._passed_over and key in self.games:
+            self._passed_over.remove(key)
+            draft = self._draft(key, None)
+            if draft is not None:
+                self._in_between[key] = draft
 
     async def flush(self) -> None:
         """Take a turn at once, one for all who ask for it meanwhile.
@@ -230,15 +236,21 @@ class Play(Generic[T]):
         for done, key in enumerate(keys):
             await self._pace.rest(done)
             if key not in self.games:
-                self._answer(key, archived=False)
+                self._answers.give(key, archived=False)
             elif self.busy.is_taken(key):
                 if key in saved:
                     self.dirty.setdefault(key, self.games[key])
                 if key in sending:
                     self._sending.setdefault(key, sending[key])
+                draft = self._in_between.pop(key, None)
+                if draft is None:
+                    self._passed_over.add(key)
+                else:
+                    drafts.append(draft)
             else:
                 if key in saved:
                     self.active.touch((key,), self._now())
+                self._in_between.pop(key, None)
                 draft = self._draft(key, sending.get(key))
                 if draft is not None:
                     drafts.append(draft)
@@ -264,10 +276,10 @@ class Play(Generic[T]):
             handover = Handover(sender.trigger, sender.priority, sender.policy, now)
         elif sender is not None:
             self.active.touch((key,), self._now())
-            self._answer(key, archived=False)
+            self._answers.give(key, archived=False)
         elif self._handed_over.pop(key, None) is not None:  # it goes on after all
             self._worker.withdraw(self._key(key))
-            self._answer(key, archived=False)
+            self._answers.give(key, archived=False)
         return Draft(record, now, handover)
 
     def _goes(self, record: GameRecord, trigger: ArchivalTrigger, now: int) -> bool:
@@ -312,7 +324,7 @@ class Play(Generic[T]):
         final = parcel.key in self._worker.failed
         self._failures.append(Failure(parcel.key, str(parcel.error), final))
         if final:
-            self._answer(key, parcel.error)
+            self._answers.give(key, parcel.error)
 
     def _came_back(self, parcels: Sequence[Parcel]) -> None:
         self._back.extend(parcel for parcel in parcels if parcel.key.entity_type == self._strategy.entity_type)
@@ -332,7 +344,7 @@ class Play(Generic[T]):
             del self._handed_over[key]
         game = self.games.get(key)
         if game is None:
-            self._answer(key)
+            self._answers.give(key)
             return
         if key not in self.busy and self._is_still(game, parcel.record):
             del self.games[key]
@@ -341,11 +353,11 @@ class Play(Generic[T]):
             if key in self._being_written:
                 self._gone.add(key)  # or a snapshot that is on its way would outlive it in the journal
             self.room.set()
-            self._answer(key)
+            self._answers.give(key)
             return
         self.active.touch((key,), self._now())
         self.dirty.setdefault(key, game)
-        self._answer(key, archived=False)
+        self._answers.give(key, archived=False)
 
     def _is_still(self, game: T, record: GameRecord) -> bool:
         """Whether a game is what was archived; which may be in the bytes of another process, that had sets in another order."""
@@ -362,6 +374,8 @@ class Play(Generic[T]):
         self.dirty.pop(key, None)
         self._sending.pop(key, None)
         self._handed_over.pop(key, None)
+        self._passed_over.discard(key)
+        self._in_between.pop(key, None)
         self.problems.pop(key, None)
 
     def _note(self, key: str, caught: Exception) -> None:
@@ -375,16 +389,7 @@ class Play(Generic[T]):
             _log.error("the game %r cannot be kept: %s", key, error)
         self.problems[key] = error
         self.active.touch((key,), self._now())
-        self._answer(key, error)
-
-    def _answer(self, key: str, error: Exception | None = None, *, archived: bool = True) -> None:
-        for answer in self._wanted.pop(key, ()):
-            if answer.done():
-                continue
-            if error is not None:
-                answer.set_exception(error)
-            else:
-                answer.set_result(archived)
+        self._answers.give(key, error)
 
     def _sender(self, trigger: ArchivalTrigger) -> Sender:
         """On whose behalf a game goes for some reason."""

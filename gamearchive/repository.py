@@ -20,8 +20,8 @@ from typing import Any, Generic, Self, TypeVar
 
 from gamearchive.backends.foreign import TwoMethods
 from gamearchive.clock import Clock
+from gamearchive.entrance import Entrance
 from gamearchive.errors import (
-    CapacityError,
     ConfigurationError,
     GameArchiveError,
     LeaseLostError,
@@ -140,7 +140,6 @@ class HybridGameRepository(Generic[T]):
             clock=clock,
         )
         self._durability = _choice("durability", durability, "interval", "completed", "off")
-        self._waits_for_room = _choice("when_full", when_full, "raise", "wait") == "wait"
         self._keeper: Keeper[T] | None = None
         if durability != "off":
             journal = Journal(self.archive_manager.database, server or gethostname())
@@ -161,10 +160,17 @@ class HybridGameRepository(Generic[T]):
         self._is_quick = False  # whether there is no more to saving a game that is in play than to note it
         self._fate: GameArchiveError | None = RefusedError("The repository is not open.", hint="Call `initialize` first.")
         self._turns = Turns(self._play, journal_interval.total_seconds(), self._close_to)
-        self._is_open = self._is_closing = self._was_open = False
-        self._recall = Recall(self.archive_manager, self.entity_type)
+        self._is_open = self._was_open = self._is_closing = False
         self._lookup = Lookup(self._play, self.strategy)
         self._recovery = Recovery(self._play, self.archive_manager.clock)
+        self._entrance = Entrance(
+            self._play,
+            self.strategy,
+            Recall(self.archive_manager, self.entity_type),
+            self._recovery.unreadable,
+            waits=_choice("when_full", when_full, "raise", "wait") == "wait",
+            require_open=self._require_open,
+        )
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -269,7 +275,7 @@ class HybridGameRepository(Generic[T]):
         game = self._games.get(game_id)
         if game is not None:
             return game
-        return await self._fetch(game_id)
+        return await self._entrance.fetch(game_id)
 
     @asynccontextmanager
     async def mutate(self, game_id: str) -> AsyncIterator[T]:
@@ -282,8 +288,10 @@ class HybridGameRepository(Generic[T]):
             NotFoundError: if there is no such game.
         """
         async with self._play.busy.alone_with(game_id) as desk:
-            game = await self.get_by_id(game_id)
             self._require_open()
+            game = self._games.get(game_id)
+            if game is None:
+                game = await self._entrance.fetch(game_id, finished_too=True)
             if game is None:
                 raise NotFoundError(f"There is no game {game_id!r}, neither in play nor archived.")
             desk.is_taken = True
@@ -294,6 +302,7 @@ class HybridGameRepository(Generic[T]):
             if not self._is_closing:
                 self._require_open()
             await self._save_slowly(self._games.get(game_id, game))
+            self._play.rested(game_id)
 
     async def get_by_room_id(self, room_id: str) -> T | None:
         """The game in play in a room; of several, one that is not finished; None if there is none."""
@@ -383,45 +392,13 @@ class HybridGameRepository(Generic[T]):
             problem = id_problem(key)
             if problem:
                 raise UsageError(f"The game {key!r} cannot be saved: {problem}.", hint="Give it another id.")
-            if key in self._recovery.unreadable:
-                raise self._recovery.unreadable[key]
-            await self._find_room(key)
-        if key not in self._games:
-            self._recall.forget(key)
-            self._play.admit(key, game)
+            await self._entrance.let_in(key, game)
         self._games[key] = game
         self._play.dirty[key] = game
         if self._durability == "completed" and self._play.is_finished(game):
             await self._play.flush()
             if key in self._play.problems:
                 raise self._play.problems[key]
-
-    async def _find_room(self, key: str) -> None:
-        while self._play.is_full and key not in self._games:
-            if not self._waits_for_room:
-                raise CapacityError(
-                    f"There is no room for the game {key!r}: {len(self._games)} games are in memory, and none has gone yet.",
-                    hint="Wait for the archive to take some, raise hard_limit, or see in `get_stats` what keeps it from that.",
-                )
-            self._play.room.clear()
-            await self._play.room.wait()
-            self._require_open()
-
-    async def _fetch(self, game_id: str) -> T | None:
-        self._require_open()
-        if game_id in self._recovery.unreadable:
-            raise self._recovery.unreadable[game_id]
-        found = await self._recall.get(game_id)
-        game = self._games.get(game_id)
-        if game is not None:  # it came into play while the archive was asked
-            return game
-        if found is None:
-            return None
-        entry, payload = found
-        game = self.strategy.revive(payload, entry.content_type)
-        if not self.strategy.is_finished(entry.facts) and not self._play.is_full:
-            self._play.admit(game_id, game, len(payload), returned=True)
-        return game
 
     def _close_to(self, fate: GameArchiveError) -> None:
         """Let nobody in from now on, and tell them why."""

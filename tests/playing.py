@@ -133,3 +133,11 @@ def journal(folder: Path) -> dict[str, int]:
         rows = connection.execute("SELECT entity_key, state FROM snapshots").fetchall()
     connection.close()
     return {bytes(key).decode(): state for key, state in rows}
+
+
+def payload(folder: Path, game_id: str) -> bytes:
+    """What the journal has of a game."""
+    with sqlite3.connect(folder / "home" / "gamearchive.db") as connection:
+        ((found,),) = connection.execute("SELECT payload FROM snapshots WHERE entity_key = ?", (game_id.encode(),)).fetchall()
+    connection.close()
+    return bytes(found)

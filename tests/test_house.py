@@ -43,6 +43,7 @@ FLOORS = """
     refaults:
     active:      refaults
     busy:
+    answers:
 
     query:       errors model units database
     accession:   errors model database query
@@ -70,13 +71,14 @@ FLOORS = """
 
     thinning:    errors model policy memory active
     keeper:      errors model strategy journal
-    play:        errors model clock pace policy strategy active busy journal archive parcels worker thinning keeper
+    play:        errors model clock pace policy strategy active busy answers journal archive parcels worker thinning keeper
     turns:       errors play
     recovery:    errors model clock keeper play
     recall:      errors model administration
+    entrance:    errors strategy play recall
     lookup:      pace strategy play
     repository:  errors model clock settings policy strategy backends journal manager worker
-    repository:  thinning play turns keeper recovery recall lookup
+    repository:  thinning play turns keeper recovery recall entrance lookup
 
     bench:       errors model clock units facts files settings readers query catalog administration repository policy parcels
     testing:     errors model stores backends

@@ -88,9 +88,7 @@ class _Child:
         """Let it finish what it was told, and end."""
         self._say(LAST)
         self._close()
-        self._process.wait()
         self._listener.join()
-        self._receipts.close()
 
     def _say(self, message: ArchivePlace | Order) -> None:
         try:
@@ -106,6 +104,8 @@ class _Child:
         for receipt in receive(self._receipts, Receipt):
             self._owed.pop(receipt.number).set_result(receipt)
         self._process.wait()
+        self._close()
+        self._receipts.close()
         with self._lock:
             self.is_gone = True
             left, self._owed = self._owed, {}

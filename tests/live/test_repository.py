@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playing import Shelf, archived, game, journal, over, quick_worker, repository, revisions, run, until
+from playing import Shelf, archived, game, journal, over, payload, quick_worker, repository, revisions, run, until
 
 from gamearchive import (
     ArchivalPolicy,
@@ -379,6 +379,22 @@ def test_what_an_exception_leaves_is_in_memory_and_not_saved(tmp_path: Path) -> 
     run(test())
 
 
+def test_who_works_on_an_archived_game_is_not_overtaken_by_who_reads_and_saves_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with repository(tmp_path) as repo:
+            await repo.save(over("g"))
+            await until(lambda: "g" not in repo._play.games)
+            async with repo.mutate("g") as mine:
+                other = await repo.get_by_id("g")
+                assert other is mine
+                mine["moves"].append(1)
+                await repo.save(other)
+            await until(lambda: "g" not in repo._play.games)
+            assert await repo.get_by_id("g") == over("g", moves=[1])
+
+    run(test())
+
+
 def test_an_archived_game_can_be_worked_on(tmp_path: Path) -> None:
     async def test() -> None:
         async with repository(tmp_path) as repo:
@@ -407,6 +423,24 @@ def test_a_game_is_never_kept_half_changed(tmp_path: Path) -> None:
         await repo.shutdown()
         async with repository(tmp_path) as repo:
             assert await repo.get_by_id("g") == game("g", moves=["whole", "again"])
+
+    run(test())
+
+
+def test_a_game_that_is_always_worked_on_is_kept_as_it_was_in_between(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with repository(tmp_path, journal_interval=HOUR) as repo:
+            await repo.save(game("g"))
+            for move in range(3):
+                async with repo.mutate("g") as mine:
+                    mine["moves"].append(f"half {move}")
+                    await repo.flush()
+                    mine["moves"][-1] = f"whole {move}"
+            async with repo.mutate("g") as mine:
+                mine["moves"].append("half 3")
+                await repo.flush()
+                assert b"whole 2" in payload(tmp_path, "g")
+                assert b"half" not in payload(tmp_path, "g")
 
     run(test())
 
