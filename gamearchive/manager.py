@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -311,9 +311,11 @@ class ArchiveManager(Administration):
     def _worker_stats(self) -> dict[str, Any]:
         return self.worker.get_status() if self.enable_worker else {}
 
-    def _report(self, parcel: Parcel) -> None:
-        level = logging.ERROR if parcel.key in self.worker.failed else logging.WARNING
-        _log.log(level, "archiving %s %r failed, attempt %d: %s", *parcel.key, parcel.attempts, parcel.error)
+    def _report(self, parcels: Sequence[Parcel]) -> None:
+        first = parcels[0]
+        level = logging.ERROR if first.key in self.worker.failed else logging.WARNING
+        said = "archiving %d games failed, the first of them %s %r in attempt %d: %s"
+        _log.log(level, said, len(parcels), *first.key, first.attempts, first.error)
 
     async def _watch(self) -> None:
         while True:

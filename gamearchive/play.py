@@ -317,14 +317,13 @@ class Play(Generic[T]):
             self._handed_over[key] = record.payload
             self.active.leave(key)
 
-    def _failed(self, parcel: Parcel) -> None:
-        if parcel.key.entity_type != self._strategy.entity_type:
-            return
-        key = parcel.key.entity_id
-        final = parcel.key in self._worker.failed
-        self._failures.append(Failure(parcel.key, str(parcel.error), final))
-        if final:
-            self._answers.give(key, parcel.error)
+    def _failed(self, parcels: Sequence[Parcel]) -> None:
+        for parcel in parcels:
+            if parcel.key.entity_type == self._strategy.entity_type:
+                final = parcel.key in self._worker.failed
+                self._failures.append(Failure(parcel.key, str(parcel.error), final))
+                if final:
+                    self._answers.give(parcel.key.entity_id, parcel.error)
 
     def _came_back(self, parcels: Sequence[Parcel]) -> None:
         self._back.extend(parcel for parcel in parcels if parcel.key.entity_type == self._strategy.entity_type)

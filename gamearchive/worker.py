@@ -95,7 +95,7 @@ class ArchivalWorker(Generic[T]):
         self.max_retries = max_retries
         self.retry_delay = retry_delay
         self.listeners: list[Callable[[Sequence[Parcel]], None]] = []
-        self.failure_listeners: list[Callable[[Parcel], None]] = []
+        self.failure_listeners: list[Callable[[Sequence[Parcel]], None]] = []
         self.failed: dict[EntityKey, Parcel] = {}
         self._archiver = archiver
         self._queues: dict[str, ParcelQueue] = {}
@@ -365,8 +365,7 @@ class ArchivalWorker(Generic[T]):
         self._errors.append(f"{type(error).__name__}: {error}")
         for parcel in parcels:
             parcel.error = error
-            for listener in self.failure_listeners:
-                listener(parcel)
+        self._tell_of_failure(parcels)
         self._wake.set()
         self._idle.set()
 
@@ -409,8 +408,11 @@ class ArchivalWorker(Generic[T]):
             await self._ship(sender, parcels[half:], policy)
             return
         self._errors.append(f"{type(error).__name__}: {error}")
-        for parcel in parcels:
-            self._fail(parcel, error)
+        self._tell_of_failure([parcel for parcel in parcels if self._fail(parcel, error)])
+
+    def _tell_of_failure(self, parcels: Sequence[Parcel]) -> None:
+        for listener in self.failure_listeners if parcels else ():
+            listener(parcels)
 
     def _settle(self, parcel: Parcel) -> None:
         """A game has come back: what came of it meanwhile has its turn."""
@@ -419,15 +421,16 @@ class ArchivalWorker(Generic[T]):
         if after is not None:
             self._queue(after)
 
-    def _fail(self, parcel: Parcel, error: Exception) -> None:
+    def _fail(self, parcel: Parcel, error: Exception) -> bool:
+        """An attempt was in vain: there is another one later, or no more; False if there is a newer record to try now."""
         parcel.error = error
         parcel.attempts += 1
         self._counts["failures"] += 1
         newer = self._after.get(parcel.key)
         self._settle(parcel)
-        if newer is not None:  # and that is what is tried next
+        if newer is not None:
             newer.take_place_of(parcel)
-            return
+            return False
         if isinstance(error, _PERMANENT) or parcel.attempts > self.max_retries:
             self._counts["given_up"] += 1
             self.failed[parcel.key] = parcel
@@ -437,8 +440,7 @@ class ArchivalWorker(Generic[T]):
             delay *= self._random.uniform(0.5, 1.0)
             timer = asyncio.get_running_loop().call_later(delay, self._queue_again, parcel)
             self._later[parcel.key] = (parcel, timer)
-        for listener in self.failure_listeners:
-            listener(parcel)
+        return True
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

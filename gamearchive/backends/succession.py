@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gamearchive.backends.base import Deposit, Holdings
-from gamearchive.errors import GameArchiveError
+from gamearchive.errors import UnavailableError
 from gamearchive.model import ArchiveEntry
 from gamearchive.packs.dictionary import Dictionary
 
@@ -33,13 +33,13 @@ class Succession(Holdings):
         self._present.put_dictionary(dictionary)
 
     def get(self, entry: ArchiveEntry) -> bytes:
-        try:
-            return self._present.get(entry)
-        except GameArchiveError as error:
+        errors: list[Exception] = []
+        for holdings in (self._present, self._former):
             try:
-                return self._former.get(entry)
-            except GameArchiveError:
-                raise error from None
+                return holdings.get(entry)
+            except Exception as error:  # noqa: BLE001 - a stranger's may raise anything for what it does not have
+                errors.append(error)
+        raise next((error for error in errors if isinstance(error, UnavailableError)), errors[0])
 
     def close(self) -> None:
         self._present.close()

@@ -686,6 +686,20 @@ def test_idle_games_are_archived(tmp_path: Path) -> None:
     run(test())
 
 
+def test_games_go_while_the_memory_is_short(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with repository(tmp_path) as repo:
+            for number in range(10):
+                await repo.save(game(f"g{number}"))
+            repo.policies["game"] = ArchivalPolicy(name="tight", entity_type="game", memory_threshold_percent=1)
+            await until(lambda: len(repo._play.games) < 10)
+            assert (await repo.get_stats())["is_short_of_memory"]
+            for number in range(10):
+                assert await repo.get_by_id(f"g{number}") == game(f"g{number}")
+
+    run(test())
+
+
 def test_policies_may_change_while_games_are_played(tmp_path: Path) -> None:
     async def test() -> None:
         async with repository(tmp_path) as repo:

@@ -160,7 +160,7 @@ def test_a_failure_is_tried_again_and_then_given_up_but_never_dropped() -> None:
         ship.down = True
         told: list[tuple[str, int]] = []
         worker = worker_of(ship, max_retries=3)
-        worker.failure_listeners.append(lambda parcel: told.append((parcel.key.entity_id, parcel.attempts)))
+        worker.failure_listeners.append(lambda parcels: told.extend((each.key.entity_id, each.attempts) for each in parcels))
         await worker.start()
         with pytest.raises(StorageUnavailableError, match="ship is down"):
             await worker.archive(record("g"), sender())
@@ -300,7 +300,7 @@ def test_a_batch_that_takes_too_long_gives_its_place_to_others_and_keeps_its_gam
         worker = worker_of(ship, policy(max_concurrent_archives=1, archive_timeout=timedelta(milliseconds=1)))
         await worker.start()
         told: list[str] = []
-        worker.failure_listeners.append(lambda parcel: told.append(str(parcel.error)))
+        worker.failure_listeners.append(lambda parcels: told.append(str(parcels[0].error)))
         worker.offer(record("slow", moves=[1]), sender())
         await until(lambda: worker.get_status()["overdue_batches"] == 1)
         worker.offer(record("slow", moves=[1, 2]), sender())
