@@ -13,7 +13,7 @@ import msgspec
 from gamearchive.model import GameRecord, Notice, Rejection, checksum
 
 BATCH_RECORDS = 4_096
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 10 << 20
 BATCH_SEATS = 1 << 15
 """So many players of games, each counted in every game, are a batch too: what is known of them takes more than a small game."""
 
