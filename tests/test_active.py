@@ -310,8 +310,8 @@ def test_games_that_come_and_go_leave_nothing_behind() -> None:
 
     tracemalloc.start()
     try:
-        before = come_and_go(10_000)
-        after = come_and_go(40_000)
+        before = come_and_go(5_000)
+        after = come_and_go(25_000)
     finally:
         tracemalloc.stop()
     assert after < before * 1.05
