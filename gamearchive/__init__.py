@@ -83,6 +83,12 @@ much to read, by a process. Killed at any moment, this leaves at worst two packs
 Out: the catalog knows the pack, the frame and the range; one ranged read fetches the frame, which is decompressed and checked
 against the game's checksum. What comes back is what went in, or an error, never anything else.
 
+Live: to save a game sets two entries of dicts. Behind that, a turn encodes what was saved, in slices on the loop's own thread,
+and a thread writes it into the journal in one transaction; with a finished game's last snapshot goes that it is handed over.
+The worker has it archived like any other game, and the transaction that names it in the catalog takes its snapshot out of the
+journal. Only then is it let go of, and only if encoding it once more gives the bytes that are archived. At no moment is a saved
+game nowhere.
+
 A pack repeats in its index all that the catalog knows of its games, so that a lost catalog is rebuilt from the packs alone. It
 is an ordinary Zstandard file: the stock ``zstd`` prints the games.
 
