@@ -26,7 +26,7 @@ from gamearchive.clock import Clock
 from gamearchive.errors import EncodingError, GameArchiveError, LeaseLostError
 from gamearchive.journal import Failure, Snapshot
 from gamearchive.keeper import Draft
-from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord, Handover
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, Facts, GameRecord, Handover
 from gamearchive.pace import Pace
 from gamearchive.parcels import Parcel
 from gamearchive.policy import ArchivalPolicy, Policies
@@ -165,11 +165,11 @@ class Play(Generic[T]):
         for key in self._handed_over:
             self._worker.withdraw(self._key(key))
 
-    def resume(self, key: str, snapshot: Snapshot) -> None:
-        """Go on with a game of the journal: if that says so, it is handed over."""
-        self.active.set_finished(key, self._strategy.is_finished(snapshot.record.facts))
-        if snapshot.handover is not None:
-            self._hand_to_worker(snapshot.record, snapshot.handover)
+    def resume(self, key: str, facts: Facts, handed_over: Snapshot | None) -> None:
+        """Go on with a game of the journal; with its snapshot, if that says that it is handed over."""
+        self.active.set_finished(key, self._strategy.is_finished(facts))
+        if handed_over is not None and handed_over.handover is not None:
+            self._hand_to_worker(handed_over.record, handed_over.handover)
 
     def rested(self, key: str) -> None:
         """Nobody works on a game, for a moment at least. If a turn passed it over, it is encoded now: the next might, too."""

@@ -73,7 +73,7 @@ FLOORS = """
     keeper:      errors model strategy journal
     play:        errors model clock pace policy strategy active busy answers journal archive parcels worker thinning keeper
     turns:       errors play
-    recovery:    errors model clock keeper play
+    recovery:    errors model clock pace journal keeper play
     recall:      errors model administration
     entrance:    errors strategy play recall
     lookup:      pace strategy play

@@ -280,3 +280,18 @@ def test_a_journal_that_cannot_be_written_for_a_while_loses_nothing(tmp_path: Pa
         assert found == {"g": "manual", "done": "game_completed"}
 
     run(test())
+
+
+def test_how_long_a_game_was_idle_outlives_its_server(tmp_path: Path) -> None:
+    die(tmp_path, "for name in ('a-late', 'b-early'):\n    await repo.save(game(name))\nawait repo.flush()")
+    with sqlite3.connect(tmp_path / "home" / "gamearchive.db") as connection:
+        connection.execute("UPDATE snapshots SET saved_at = saved_at - 7200000000 WHERE entity_key = CAST('b-early' AS BLOB)")
+    connection.close()
+
+    async def test() -> None:
+        async with repository(tmp_path, server="dead", archive_after_inactive=HOUR) as repo:
+            await until(lambda: list(repo._play.games) == ["a-late"])
+        (entry,) = await archived(tmp_path)
+        assert (entry.entity_id, entry.provenance.trigger) == ("b-early", ArchivalTrigger.TIME_BASED)
+
+    run(test())
