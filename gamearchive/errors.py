@@ -179,3 +179,22 @@ class UnsupportedError(GameArchiveError):
 
     code = "unsupported"
     default_hint = "Use a backend that can: see the README on backends."
+
+
+Told = tuple[str, str, str | None]
+"""An error as one process tells another: its class, message and hint."""
+
+
+def tell(error: Exception) -> Told:
+    """An error, to be told to another process."""
+    if isinstance(error, GameArchiveError):
+        return type(error).__name__, error.message, error.hint
+    return "", f"{type(error).__name__}: {error}", None
+
+
+def told(name: str, message: str, hint: str | None) -> GameArchiveError:
+    """An error that another process told; of a class that is not of this module, only what it said is kept."""
+    found = globals().get(name)
+    if isinstance(found, type) and issubclass(found, GameArchiveError):
+        return found(message, hint=hint)
+    return GameArchiveError(message, hint=hint)

@@ -20,7 +20,7 @@ from gamearchive.backends.registry import open_holdings
 from gamearchive.catalog import Catalog
 from gamearchive.clock import SystemClock
 from gamearchive.database.engine import Database
-from gamearchive.errors import GameArchiveError
+from gamearchive.errors import tell
 
 NICENESS = 10
 
@@ -52,10 +52,8 @@ def serve(orders: BinaryIO, receipts: BinaryIO) -> None:
     def carry_out(order: Order) -> None:
         try:
             done = archiver.archive(order.sender, order.records)
-        except GameArchiveError as error:
-            receipt = Receipt(order.number, error=(type(error).__name__, error.message, error.hint))
         except Exception as error:  # noqa: BLE001 - whatever it is, the server is told, and tries again
-            receipt = Receipt(order.number, error=("", f"{type(error).__name__}: {error}", None))
+            receipt = Receipt(order.number, error=tell(error))
         else:
             receipt = Receipt(order.number, done.written, done.stored_bytes)
         with free, suppress(BrokenPipeError):

@@ -19,7 +19,7 @@ from gamearchive import errors
 from gamearchive.archive import Sender
 from gamearchive.archivers.base import Shipment
 from gamearchive.archivers.wire import LAST, ArchivePlace, Order, Receipt, in_pieces, receive, send
-from gamearchive.errors import GameArchiveError, UnavailableError
+from gamearchive.errors import UnavailableError, told
 from gamearchive.model import GameRecord
 
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from gamearchive.archivers.child import main; main()"
@@ -44,7 +44,7 @@ class ProcessArchiver:
             answer = self._child.order(sender, records)
         receipt = answer.result()
         if receipt.error is not None:
-            raise _revived(*receipt.error)
+            raise told(*receipt.error)
         return Shipment(receipt.written, receipt.stored_bytes)
 
     def close(self) -> None:
@@ -117,11 +117,3 @@ class _Child:
             f"The archiver's process ended unexpectedly (code {self._process.returncode}).",
             hint="Its games are kept and archived by the next one; see what it said on standard error.",
         )
-
-
-def _revived(kind: str, message: str, hint: str | None) -> GameArchiveError:
-    """An error of the process, as one of this."""
-    found = getattr(errors, kind, None)
-    if isinstance(found, type) and issubclass(found, GameArchiveError):
-        return found(message, hint=hint)
-    return GameArchiveError(message, hint=hint)

@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from gamearchive.archive import Sender
+from gamearchive.errors import Told
 from gamearchive.model import GameRecord
 
 T = TypeVar("T")
@@ -61,12 +62,12 @@ def put_together(pieces: Iterable[Order]) -> Iterator[Order]:
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """An order carried out, or why it could not be: an error's class, message and hint."""
+    """An order carried out, or why it could not be."""
 
     number: int
     written: int = 0
     stored_bytes: int = 0
-    error: tuple[str, str, str | None] | None = None
+    error: Told | None = None
 
 
 def send(stream: BinaryIO, message: msgspec.Struct) -> None:

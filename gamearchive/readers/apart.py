@@ -18,8 +18,7 @@ from typing import IO
 
 import msgspec
 
-from gamearchive import errors
-from gamearchive.errors import GameArchiveError, UnavailableError
+from gamearchive.errors import GameArchiveError, Told, UnavailableError, tell, told
 from gamearchive.model import GameRecord
 from gamearchive.readers.base import ReadOptions
 from gamearchive.readers.batches import Batch, batches
@@ -36,10 +35,10 @@ class _Order(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """A batch, or the end: well, or by an error, given as its class, message and hint."""
+    """A batch, or the end: well, or by an error."""
 
     batch: Batch | None = None
-    error: tuple[str, str, str] | None = None
+    error: Told | None = None
 
 
 class _CheckedRecord(GameRecord, frozen=True, gc=False):
@@ -93,8 +92,7 @@ def _receive(answers: IO[bytes], decode: Callable[[bytes], _Received]) -> Batch 
         )
     message = decode(data)
     if message.error is not None:
-        name, said, hint = message.error
-        raise getattr(errors, name, GameArchiveError)(said, hint=hint)
+        raise told(*message.error)
     return message.batch
 
 
@@ -110,7 +108,7 @@ def serve() -> None:
             _send(answers, _Message(batch))
         _send(answers, _Message())
     except GameArchiveError as error:
-        _send(answers, _Message(error=(type(error).__name__, error.message, error.hint)))
+        _send(answers, _Message(error=tell(error)))
 
 
 def _send(answers: int, message: _Message) -> None:
