@@ -242,7 +242,7 @@ class ArchiveManager(Administration):
         Raises:
             UnsupportedError: always, for now.
         """
-        raise _not_yet("deletes archived games", entity_type, older_than)
+        raise _not_yet("delete archived games", entity_type, older_than)
 
     async def compress_archives(self, entity_type: str, compress_after: timedelta) -> int:
         """Pack densely what was archived some time ago.
@@ -250,7 +250,7 @@ class ArchiveManager(Administration):
         Raises:
             UnsupportedError: always, for now.
         """
-        raise _not_yet("repacks archived games", entity_type, compress_after)
+        raise _not_yet("repack archived games", entity_type, compress_after)
 
     async def backup_archives(self, destination: str | Path, entity_type: str | None = None) -> int:
         """Copy what is archived to another place.
@@ -258,7 +258,7 @@ class ArchiveManager(Administration):
         Raises:
             UnsupportedError: always, for now.
         """
-        raise _not_yet("makes backups", entity_type, destination)
+        raise _not_yet("make backups", entity_type, destination)
 
     async def get_stats(self) -> ArchiveStats:
         """What there is, and how archiving goes."""
@@ -330,6 +330,6 @@ class ArchiveManager(Administration):
 
 def _not_yet(what: str, *asked: object) -> UnsupportedError:
     return UnsupportedError(
-        f"This version of gamearchive neither {what} nor pretends to ({', '.join(map(str, asked))}).",
+        f"This version of gamearchive does not yet {what} ({', '.join(map(str, asked))}).",
         hint="Leave it out for now; nothing was changed.",
     )

@@ -128,14 +128,6 @@ class ArchivalPolicy:
         """
         return self.sends(trigger) and (trigger is ArchivalTrigger.MANUAL or self._fulfilled(record, now))
 
-    def due_when_idle(self, idle_seconds: float) -> bool:
-        """Whether a game in which nothing has happened for so long goes to the archive."""
-        return (
-            ArchivalTrigger.TIME_BASED in self.triggers
-            and self.archive_after is not None
-            and idle_seconds >= self.archive_after.total_seconds()
-        )
-
     def priority_of(self, trigger: ArchivalTrigger) -> ArchivalPriority:
         """How urgent a game is that a trigger sends."""
         return PRIORITIES[trigger] if self.priority is None else self.priority

@@ -182,24 +182,6 @@ def test_what_a_condition_raises_is_not_swallowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("triggers", "after", "idle", "due"),
-    [
-        ({TIME}, HOUR, 3599.9, False),
-        ({TIME}, HOUR, 3600.0, True),
-        ({TIME}, HOUR, 1e9, True),
-        ({TIME}, HOUR, -5.0, False),
-        ({TIME}, NOTHING, 0.0, True),
-        ({COMPLETED}, HOUR, 1e9, False),
-        ({COMPLETED}, None, 1e9, False),
-    ],
-)
-def test_a_game_is_due_when_it_was_idle_long_enough(
-    triggers: set[ArchivalTrigger], after: timedelta | None, idle: float, due: bool
-) -> None:
-    assert policy(triggers=triggers, archive_after=after).due_when_idle(idle) is due
-
-
-@pytest.mark.parametrize(
     ("after", "seconds", "due"),
     [
         (None, 10**9, False),

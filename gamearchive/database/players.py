@@ -57,10 +57,6 @@ class PlayerIndex(Protocol):
         """Index entries, given as pairs of entry id and players."""
         ...
 
-    def remove(self, connection: Connection, rows: Iterable[tuple[int, Sequence[int]]]) -> None:
-        """Take entries out of the index, given as they were added."""
-        ...
-
     def join(self) -> FromClause:
         """Entries joined to the index."""
         ...
@@ -106,14 +102,6 @@ class SQLitePlayerIndex:
         if found:
             connection.exec_driver_sql("INSERT INTO entry_players (rowid, players) VALUES (?, ?)", found)
 
-    def remove(self, connection: Connection, rows: Iterable[tuple[int, Sequence[int]]]) -> None:
-        # A contentless index must be told what it was given: https://www.sqlite.org/fts5.html#the_delete_command
-        found = [(entry, _tokens(players)) for entry, players in rows if players]
-        if found:
-            connection.exec_driver_sql(
-                "INSERT INTO entry_players (entry_players, rowid, players) VALUES ('delete', ?, ?)", found
-            )
-
     def join(self) -> FromClause:
         return _fts.join(entries, entries.c.id == _fts.c.rowid)
 
@@ -150,9 +138,6 @@ class PostgreSQLPlayerIndex:
         return [int(player) for player in value or ()]
 
     def add(self, connection: Connection, rows: Iterable[tuple[int, Sequence[int]]]) -> None:
-        """Nothing to do."""
-
-    def remove(self, connection: Connection, rows: Iterable[tuple[int, Sequence[int]]]) -> None:
         """Nothing to do."""
 
     def join(self) -> FromClause:
