@@ -108,7 +108,7 @@ class Accession:
 
     def take(
         self, added: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow], known: Known | None, *, late: bool = False
-    ) -> None:
+    ) -> range:
         """Take entries in: see `Catalog.add`."""
         keys = [entry.key for entry in added]
         with self._database.decoding():
@@ -128,6 +128,7 @@ class Accession:
         batch_ids = [batch for batch, group in enumerate(groups.values(), ends.batch) for _ in group]
         self._add_entries(ordered, batch_ids, pack_ids, ends.entry, latest)
         self._supersede([row for row in [games[key].row for key in latest if key in games] if row is not None])
+        return range(ends.batch, ends.batch + len(groups))
 
     def _latest(self, keys: Iterable[EntityKey]) -> dict[EntityKey, Latest]:
         wanted = set(keys)
@@ -196,8 +197,9 @@ class Accession:
     def _add_batches(self, groups: Mapping[BatchKey, Sequence[ArchiveEntry]], ends: _Ends) -> None:
         rows, tag_rows = [], []
         accepted_at, next_entry = ends.accepted_at, ends.entry
+        numbered = self._names.batch_words(self._connection, groups.keys())
         for batch_id, (key, group) in enumerate(groups.items(), ends.batch):
-            words = self._names.batch_words(self._connection, key)
+            words = numbered[key]
             last = next_entry + len(group) - 1
             sent = key.provenance
             accepted_at = max(accepted_at, sent.archived_at)

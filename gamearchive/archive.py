@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from gamearchive.accession import Known, Latest, OvertakenError, PackRow
@@ -83,7 +83,7 @@ class Plan:
     """Records on their way: which are to be archived, numbered, and which are there already.
 
     ``conflicts`` are those of the latter that are there with other bytes, ``returned`` entries that are marked as lost, and can
-    be read again.
+    be read again; ``follower`` the plan that was made in the belief that this one will have been committed.
     """
 
     records: Sequence[GameRecord]
@@ -97,6 +97,13 @@ class Plan:
     skipped: list[EntityKey] = field(default_factory=list)
     conflicts: list[EntityKey] = field(default_factory=list)
     returned: list[ArchiveEntry] = field(default_factory=list)
+    follower: Plan | None = None
+
+    def committed(self, batches: range) -> None:
+        """These batches are this plan's: the one that was made after it need not look its games up again for them."""
+        after = self.follower
+        if after is not None and after.known.as_of == batches.start - 1 and after.latest.keys().isdisjoint(self.latest):
+            after.known = replace(after.known, as_of=batches.stop - 1)
 
 
 class Archive:
@@ -172,6 +179,8 @@ class Archive:
         # Where a clock was set back, or is another machine's: a rebuild takes the packs in the order of their instants.
         now = max(self.clock.now(), newest + 1)
         plan = Plan(records, sender, on_conflict, known, now, latest)
+        if after is not None:
+            after.follower = plan
         provenances: dict[Tags, Provenance] = {}
         for key, record, digest in zip(keys, records, digests, strict=True):
             there = latest.get(key)
@@ -235,7 +244,7 @@ class Archive:
         while plan.entries:
             rows = [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id) for pack in deposit.packs]
             try:
-                self.catalog.add(deposit.entries, rows, plan.known, settle=settle)
+                plan.committed(self.catalog.add(deposit.entries, rows, plan.known, settle=settle))
             except OvertakenError:
                 self._withdraw(deposit.packs)
                 attempts += 1

@@ -142,7 +142,7 @@ class Catalog:
         *,
         settle: Settle | None = None,
         late: bool = False,
-    ) -> None:
+    ) -> range:
         """Take entries whose packs lie on the backend, in one transaction.
 
         Args:
@@ -152,16 +152,21 @@ class Catalog:
             settle: what else is to be done in the same transaction.
             late: whether they may have been archived long ago, in a pack that was found only now.
 
+        Returns:
+            The numbers of the batches that they became.
+
         Raises:
             OvertakenError: if a game's latest revision is another by now; nothing is added.
         """
+        numbers = range(0)
         with self.database.write() as connection:
             if added:
-                Accession(self.database, connection, self._names).take(added, pack_rows, known, late=late)
+                numbers = Accession(self.database, connection, self._names).take(added, pack_rows, known, late=late)
             if settle is not None:
                 settle(connection)
         if added:
             self._names.remember()
+        return numbers
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry | None:
         """One game's latest revision, or the one asked for; None if it is not archived.

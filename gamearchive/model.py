@@ -218,6 +218,13 @@ class ArchiveEntry(msgspec.Struct, frozen=True, gc=False):
         """What the game is known by."""
         return EntityKey(self.entity_type, self.entity_id)
 
+    def stored_at(self, place: Place, stored_bytes: int) -> ArchiveEntry:
+        """The same, stored in a place: as `msgspec.structs.replace` would say it, which takes four times as long."""
+        return ArchiveEntry(
+            self.entity_type, self.entity_id, self.revision, self.content_type, self.facts, self.provenance, self.raw_bytes,
+            stored_bytes, self.checksum, place, self.superseded,
+        )  # fmt: skip
+
     @property
     def location(self) -> str:
         """Where the backend finds it."""

@@ -115,6 +115,7 @@ BUILT_SQL = [
     ("database.engine", "f'PRAGMA {name}'"),  # two names that stand before it
     ("database.sqlite", "f'PRAGMA {setting}'"),  # constants of the module
     ("database.sqlite", "f\"BEGIN {connection.get_execution_options().get(BEGIN, 'DEFERRED')}\""),  # or IMMEDIATE
+    ("database.bulk", "f'INSERT INTO {into} VALUES {places}'"),  # a table, and question marks
     ("database.schema", "_SECOND.format('created_at')"),  # columns
     ("database.schema", "_SECOND.format('completed_at')"),
     ("database.schema", "_SECOND.format(f'entries.{column.name}')"),

@@ -41,7 +41,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 
-from gamearchive.database import faults, players, servers, sqlite
+from gamearchive.database import bulk, faults, players, servers, sqlite
 from gamearchive.database.faults import R
 from gamearchive.database.schema import JOURNAL, REVISION, metadata, versions
 from gamearchive.errors import (
@@ -329,11 +329,12 @@ class Database:
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert many rows at the driver's own speed; values stand in the order of the table's columns."""
-        if not rows:
-            return
-        if table.name not in self._inserts:
-            self._inserts[table.name] = str(insert(table).compile(dialect=self.engine.dialect))
-        connection.exec_driver_sql(self._inserts[table.name], list(rows))
+        if self.path is not None:
+            bulk.insert(connection, table.name, rows)
+        elif rows:
+            if table.name not in self._inserts:
+                self._inserts[table.name] = str(insert(table).compile(dialect=self.engine.dialect))
+            connection.exec_driver_sql(self._inserts[table.name], list(rows))
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], owner: Column[int]) -> int:
         """Insert rows, or write over those with the same primary key and the same ``owner``, at the driver's own speed.

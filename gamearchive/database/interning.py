@@ -120,18 +120,19 @@ class Interning:
         new = [word for word in dict.fromkeys(wanted) if word not in found]
         return found | self._number(connection, words, {word: (word,) for word in new})
 
-    def batch_words(self, connection: Connection, key: BatchKey) -> BatchWords:
-        """The numbers of a batch's words."""
-        sent = key.provenance
-        named = [key.entity_type, key.content_type, key.status, sent.trigger.value, sent.policy]
-        ids = self.word_ids(connection, [word for word in named if word is not None])
-        return BatchWords(
-            ids[key.entity_type],
-            ids[key.content_type],
-            None if key.status is None else ids[key.status],
-            ids[sent.trigger.value],
-            None if sent.policy is None else ids[sent.policy],
-        )
+    def batch_words(self, connection: Connection, keys: Collection[BatchKey]) -> dict[BatchKey, BatchWords]:
+        """The numbers of the words of some batches, new ones where need be."""
+        named = {
+            key: (key.entity_type, key.content_type, key.status, key.provenance.trigger.value, key.provenance.policy)
+            for key in keys
+        }
+        ids = self.word_ids(connection, [word for words in named.values() for word in words if word is not None])
+        return {
+            key: BatchWords(
+                ids[kind], ids[content], ids[status] if status else None, ids[trigger], ids[policy] if policy else None
+            )
+            for key, (kind, content, status, trigger, policy) in named.items()
+        }
 
     def find_tags(self, connection: Connection, wanted: Iterable[tuple[str, str]]) -> list[int]:
         """The numbers of those of the tags that have one."""

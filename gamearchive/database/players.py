@@ -31,6 +31,7 @@ from sqlalchemy import (
     text,
 )
 
+from gamearchive.database import bulk
 from gamearchive.database.schema import entries
 
 _fts = table("entry_players", column("rowid", BigInteger), column("entry_players"))
@@ -100,7 +101,7 @@ class SQLitePlayerIndex:
     def add(self, connection: Connection, rows: Iterable[tuple[int, Sequence[int]]]) -> None:
         found = [(entry, _tokens(players)) for entry, players in rows if players]
         if found:
-            connection.exec_driver_sql("INSERT INTO entry_players (rowid, players) VALUES (?, ?)", found)
+            bulk.insert(connection, "entry_players (rowid, players)", found)
 
     def join(self) -> FromClause:
         return _fts.join(entries, entries.c.id == _fts.c.rowid)

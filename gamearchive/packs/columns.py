@@ -24,8 +24,10 @@ Texts = Annotated[list[str], msgspec.Meta(max_length=MAX_TEXTS)]
 _CODES = {1: "B", 2: "H", 4: "I", 8: "q"}
 _LARGEST_NUMBER = (1 << 63) - 1  # what a database takes, too
 _LARGEST_INSTANT = 1 << 60
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UUID_BYTES = 16
+_UUID_TEXT = 36
+_DASHES = (8, 13, 18, 23)
+_HEXADECIMAL = re.compile("[0-9a-f]*")
 _ABSENT, _AS_UUID, _AS_TEXT = range(3)
 
 
@@ -110,16 +112,13 @@ class Identifiers(msgspec.Struct, frozen=True):
 
 def pack_identifiers(values: Iterable[str | None]) -> Identifiers:
     """Write ids as a column."""
-    kinds, uuids, texts = [], [], []
-    for value in values:
-        if value is None:
-            kinds.append(_ABSENT)
-        elif len(value) == 36 and _UUID.fullmatch(value):
-            kinds.append(_AS_UUID)
-            uuids.append(value)
-        else:
-            kinds.append(_AS_TEXT)
-            texts.append(value)
+    values = [*values]
+    uuids = [value for value in values if value is not None and len(value) == _UUID_TEXT]
+    if not _are_uuids("".join(uuids)):
+        uuids = [value for value in uuids if _are_uuids(value)]
+    such = {*uuids}
+    texts = [value for value in values if value is not None and value not in such]
+    kinds = [_ABSENT if value is None else _AS_UUID if value in such else _AS_TEXT for value in values]
     return Identifiers(pack_numbers(kinds), bytes.fromhex("".join(uuids).replace("-", "")), texts)
 
 
@@ -138,6 +137,16 @@ def unpack_identifiers(column: Identifiers, count: int) -> list[str | None]:
     uuids = (_uuid(digits[start : start + 32]) for start in range(0, len(digits), 32))
     texts = iter(column.texts)
     return [None if kind == _ABSENT else next(uuids) if kind == _AS_UUID else next(texts) for kind in kinds]
+
+
+def _are_uuids(texts: str) -> bool:
+    """Whether texts of the length of a UUID each are UUIDs as `Identifiers` takes them, told of all together."""
+    count = len(texts) // _UUID_TEXT
+    return (
+        all(texts[place::_UUID_TEXT] == "-" * count for place in _DASHES)
+        and _HEXADECIMAL.fullmatch(texts.replace("-", "")) is not None
+        and texts.count("-") == count * len(_DASHES)
+    )
 
 
 def _uuid(digits: str) -> str:

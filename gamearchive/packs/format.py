@@ -42,8 +42,6 @@ from hashlib import blake2b
 from itertools import islice
 from typing import NamedTuple
 
-import msgspec
-
 from gamearchive.errors import IntegrityError
 from gamearchive.model import CHECKSUM_BYTES, ArchiveEntry, EntityKey, Place, checksum, is_text
 from gamearchive.packs.dictionary import Dictionary
@@ -115,9 +113,9 @@ def build_pack(
     """
     text = _check_records(entries, payloads)
     separator = b"\n" if text else b""
-    counts = list(_frame_counts(payloads, records_per_frame))
-    rest = iter(payloads)
-    contents = [b"".join([part for record in islice(rest, count) for part in (record, separator)]) for count in counts]
+    counts = list(_frame_counts(payloads, records_per_frame)) if records_per_frame > 1 else [1] * len(payloads)
+    rest = iter([payload + separator for payload in payloads])
+    contents = [b"".join(islice(rest, count)) for count in counts]
     frames = compress(contents, level, dictionary, threads)
     sizes = [FrameSize(len(frame), len(content)) for frame, content in zip(frames, contents, strict=True)]
     index = _index_frame(entries, counts, dictionary, text=text)
@@ -125,10 +123,7 @@ def build_pack(
     newest = max(entry.provenance.archived_at for entry in entries)
     key = pack_key(entries[0].entity_type, newest, _digest(data))
     places = lay_out(key, sizes, counts, [len(payload) for payload in payloads], text=text)
-    filled = [
-        msgspec.structs.replace(entry, place=place, stored_bytes=stored)
-        for entry, (place, stored) in zip(entries, places, strict=True)
-    ]
+    filled = [entry.stored_at(place, stored) for entry, (place, stored) in zip(entries, places, strict=True)]
     return Pack(key, data, filled)
 
 

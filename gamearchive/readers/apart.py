@@ -19,7 +19,7 @@ from typing import IO
 import msgspec
 
 from gamearchive.errors import GameArchiveError, Told, UnavailableError, tell, told
-from gamearchive.model import GameRecord
+from gamearchive.model import Facts, GameRecord, Player, Tags
 from gamearchive.readers.base import ReadOptions
 from gamearchive.readers.batches import Batch, batches
 from gamearchive.readers.sources import read_sources
@@ -34,10 +34,28 @@ class _Order(msgspec.Struct):
     options: ReadOptions
 
 
-class _Message(msgspec.Struct):
+class _Sent(msgspec.Struct, array_like=True, gc=False):
+    """A record, its players by their ranks in the message: each is met, and made, once a batch."""
+
+    entity_type: str
+    entity_id: str
+    payload: bytes
+    content_type: str
+    tags: Tags
+    players: list[int]
+    winner: int | None
+    status: str | None
+    created_at: int | None
+    completed_at: int | None
+
+
+class _Message(msgspec.Struct, array_like=True):
     """A batch, or the end: well, or by an error."""
 
-    batch: Batch | None = None
+    games: list[_Sent] = []
+    players: list[Player] = []
+    rest: Batch | None = None
+    """What there is in the batch beside its records."""
     error: Told | None = None
 
 
@@ -48,12 +66,33 @@ class _CheckedRecord(GameRecord, frozen=True, gc=False):
         pass
 
 
-class _CheckedBatch(Batch):
-    records: list[_CheckedRecord] = []  # type: ignore[assignment]  # noqa: RUF012 - a new one each time, in a struct
+def _packed(batch: Batch) -> _Message:
+    ranks: dict[Player, int] = {}
+    games = []
+    for record in batch.records:
+        facts = record.facts
+        seats = [ranks.setdefault(player, len(ranks)) for player in facts.players]
+        winner = None if facts.winner is None else ranks.setdefault(facts.winner, len(ranks))
+        games.append(_Sent(
+            record.entity_type, record.entity_id, record.payload, record.content_type, record.tags,
+            seats, winner, facts.status, facts.created_at, facts.completed_at,
+        ))  # fmt: skip
+    batch.records = []
+    return _Message(games, [*ranks], batch)
 
 
-class _Received(_Message):
-    batch: _CheckedBatch | None = None
+def _unpacked(message: _Message) -> Batch | None:
+    batch, players = message.rest, message.players
+    if batch is None:
+        return None
+    for game in message.games:
+        winner = None if game.winner is None else players[game.winner]
+        seats = tuple([players[rank] for rank in game.players])
+        facts = Facts(seats, winner, game.status, game.created_at, game.completed_at)
+        batch.records.append(
+            _CheckedRecord(game.entity_type, game.entity_id, game.payload, game.content_type, facts, game.tags)
+        )
+    return batch
 
 
 def read_apart(sources: Sequence[str], options: ReadOptions) -> Generator[Batch]:
@@ -63,7 +102,7 @@ def read_apart(sources: Sequence[str], options: ReadOptions) -> Generator[Batch]
         UnavailableError: if that process dies.
         UsageError, ConfigurationError: as `read_source` does.
     """
-    decode = msgspec.msgpack.Decoder(_Received).decode
+    decode = msgspec.msgpack.Decoder(_Message).decode
     command = [sys.executable, "-c", _SERVE, *sys.path]
     # In a session of its own: an interruption at the terminal is for this process to hear, and to finish the batch in hand.
     with subprocess.Popen(
@@ -82,7 +121,7 @@ def read_apart(sources: Sequence[str], options: ReadOptions) -> Generator[Batch]
             process.kill()
 
 
-def _receive(answers: IO[bytes], decode: Callable[[bytes], _Received]) -> Batch | None:
+def _receive(answers: IO[bytes], decode: Callable[[bytes], _Message]) -> Batch | None:
     length = int.from_bytes(answers.read(_LENGTH_BYTES), "little")
     data = answers.read(length)
     if not length or len(data) < length:
@@ -93,7 +132,7 @@ def _receive(answers: IO[bytes], decode: Callable[[bytes], _Received]) -> Batch 
     message = decode(data)
     if message.error is not None:
         raise told(*message.error)
-    return message.batch
+    return _unpacked(message)
 
 
 def serve() -> None:
@@ -105,7 +144,7 @@ def serve() -> None:
     os.dup2(2, 1)  # what a reader may print is no answer
     try:
         for batch in batches(read_sources(order.sources, order.options)):
-            _send(answers, _Message(batch))
+            _send(answers, _packed(batch))
         _send(answers, _Message())
     except GameArchiveError as error:
         _send(answers, _Message(error=tell(error)))
