@@ -169,7 +169,7 @@ class ArchiveManager(Administration):
             self._monitor.cancel()
             self._monitor = None
         if self._archiver is not None:
-            await asyncio.to_thread(self._archiver.close)
+            await asyncio.to_thread(self._archiver.close, given_up=True)
             self._archiver = None
         await super().close()
         return left

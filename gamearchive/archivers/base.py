@@ -31,6 +31,10 @@ class Archiver(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Let go of everything, after what is under way."""
+    def close(self, *, given_up: bool = False) -> None:
+        """Let go of everything, after what is under way.
+
+        Args:
+            given_up: whether what is still under way is waited for by nobody any more; then it may be broken off.
+        """
         ...

@@ -47,10 +47,10 @@ class ProcessArchiver:
             raise told(*receipt.error)
         return Shipment(receipt.written, receipt.stored_bytes)
 
-    def close(self) -> None:
+    def close(self, *, given_up: bool = False) -> None:
         with self._lock:
             if self._child is not None:
-                self._child.end()
+                self._child.end(given_up=given_up)
 
 
 class _Child:
@@ -84,9 +84,12 @@ class _Child:
             self._say(piece)
         return answer
 
-    def end(self) -> None:
-        """Let it finish what it was told, and end."""
-        self._say(LAST)
+    def end(self, *, given_up: bool) -> None:
+        """Let it finish what it was told, and end; or end it at once, if nobody waits for that any more."""
+        if given_up and self._owed:
+            self._process.kill()
+        else:
+            self._say(LAST)
         self._close()
         self._listener.join()
 

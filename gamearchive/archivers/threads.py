@@ -70,5 +70,5 @@ class ThreadArchiver:
                 added = archive.commit(plan, deposit, settle=lambda connection: settle(connection, archived))
         return Shipment(len(added.entries), added.stored_bytes)
 
-    def close(self) -> None:
+    def close(self, *, given_up: bool = False) -> None:  # noqa: ARG002 - a thread cannot be broken off
         _quicken.end()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from archiving import games
 from playing import archived, game, journal, over, quick_worker, repository, revisions, run, until
 
-from gamearchive import ArchivalPriority, ArchivalTrigger, LockedError, UnavailableError
+from gamearchive import ArchivalPolicy, ArchivalPriority, ArchivalTrigger, LockedError, UnavailableError
 from gamearchive.archive import Archive, Sender
 from gamearchive.archivers.base import Archiver, Shipment
 from gamearchive.archivers.process import ProcessArchiver
@@ -108,6 +109,27 @@ def test_a_process_that_is_killed_is_followed_by_another(tmp_path: Path) -> None
             assert await repo.get_by_id("g75") == over("g75", chat="x" * 2000)
         assert revisions(await archived(tmp_path)) == {f"g{number}": 1 for number in range(600)}
         assert journal(tmp_path) == {}
+
+    run(test())
+
+
+def test_a_process_that_hangs_holds_up_no_shutdown_and_loses_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        policies = {"game": ArchivalPolicy(name="game", entity_type="game", archive_timeout=timedelta(milliseconds=200))}
+        repo = repository(tmp_path, archiver="process", policies=policies)
+        await repo.initialize()
+        await repo.save(over("first"))
+        await until(lambda: not repo._play.games)
+        child = repo.archive_manager._archiver._child
+        os.kill(child._process.pid, signal.SIGSTOP)
+        await repo.save(over("second"))
+        await until(lambda: child._owed)
+        await repo.shutdown(grace=0.05)
+        assert child._process.poll() == -signal.SIGKILL
+        assert journal(tmp_path) == {"second": 1}
+        async with repository(tmp_path) as repo:
+            await until(lambda: not repo._play.games)
+        assert revisions(await archived(tmp_path)) == {"first": 1, "second": 1}
 
     run(test())
 

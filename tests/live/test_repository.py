@@ -156,10 +156,12 @@ def test_the_least_valuable_games_go_and_come_back_into_play(tmp_path: Path) -> 
             stats = await repo.get_stats()
             assert stats["evictions"] == len(gone) >= 10
             assert stats["archived_games"] == len(gone)
-            back = await repo.get_by_id(gone[0])
-            assert back == game(gone[0])
-            assert await repo.get_by_id(gone[0]) is back
-            assert (await repo.get_stats())["refaults"] == 1
+            for key in gone[:5]:
+                back = await repo.get_by_id(key)
+                assert back == game(key)
+                assert await repo.get_by_id(key) is back
+            # What has left is remembered by a part of its hash: one may be forgotten for another that left after it.
+            assert 1 <= (await repo.get_stats())["refaults"] <= 5
             (entry,) = [entry for entry in (await repo.archive_manager.query(_all())).entries if entry.entity_id == gone[0]]
             assert entry.provenance.trigger is ArchivalTrigger.MEMORY_PRESSURE
 
