@@ -23,13 +23,12 @@ from gamearchive.clock import Clock
 from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import (
     MAX_ID_BYTES,
-    ArchivalPriority,
-    ArchivalTrigger,
     ArchiveEntry,
     EntityKey,
     GameRecord,
     Place,
     Provenance,
+    Sender,
     Tags,
     checksum,
     id_problem,
@@ -39,6 +38,7 @@ from gamearchive.packs.dictionary import MIN_SAMPLES, Dictionary, train
 from gamearchive.query import ArchiveQuery
 
 _ATTEMPTS = 20
+_BY_HAND = Sender()
 _NOWHERE = Place("")
 _SAMPLES = 2_000
 """So many games a dictionary is trained on, at most."""
@@ -50,20 +50,6 @@ class OnConflict(Enum):
     SKIP = "skip"
     REPLACE = "replace"
     KEEP_BOTH = "keep-both"
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """On whose behalf games are archived; what `Provenance` says, but for when.
-
-    Records of a game that is ``live`` come in the order of its states: only bytes of its latest revision are there already.
-    Those of a source may come again in any order: there bytes of any revision are.
-    """
-
-    trigger: ArchivalTrigger = ArchivalTrigger.MANUAL
-    priority: ArchivalPriority = ArchivalPriority.NORMAL
-    policy: str | None = None
-    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +111,7 @@ class Archive:
     def add(
         self,
         records: Sequence[GameRecord],
-        sender: Sender = Sender(),
+        sender: Sender = _BY_HAND,
         on_conflict: OnConflict = OnConflict.REPLACE,
         settle: Settle | None = None,
     ) -> Added:

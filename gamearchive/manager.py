@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 from gamearchive.administration import LOCK_WAIT_SECONDS, Administration
-from gamearchive.archive import Sender
 from gamearchive.archivers.base import Archiver
 from gamearchive.archivers.process import ProcessArchiver
 from gamearchive.archivers.threads import ThreadArchiver
@@ -27,7 +26,7 @@ from gamearchive.backends.foreign import TwoMethods
 from gamearchive.backends.packed import PackArchiveBackend, PackHoldings
 from gamearchive.clock import Clock
 from gamearchive.errors import ConfigurationError, UnsupportedError
-from gamearchive.model import ArchivalPriority, ArchivalTrigger, ArchiveEntry
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, ArchiveEntry, Sender
 from gamearchive.ownership import check_owner
 from gamearchive.parcels import Parcel
 from gamearchive.policy import ArchivalPolicy, Policies, policies_from

@@ -163,6 +163,19 @@ class Handover(msgspec.Struct, frozen=True, gc=False):
     at: int
 
 
+class Sender(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
+    """On whose behalf games are archived; what `Provenance` says, but for when.
+
+    Records of a game that is ``live`` come in the order of its states: only bytes of its latest revision are there already.
+    Those of a source may come again in any order: there bytes of any revision are.
+    """
+
+    trigger: ArchivalTrigger = ArchivalTrigger.MANUAL
+    priority: ArchivalPriority = ArchivalPriority.NORMAL
+    policy: str | None = None
+    live: bool = False
+
+
 class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a game's bytes lie: a frame of a pack, and a range of what the frame decompresses to.
 

@@ -9,9 +9,8 @@ import asyncio
 import heapq
 from typing import NamedTuple
 
-from gamearchive.archive import Sender
 from gamearchive.errors import GameArchiveError
-from gamearchive.model import ArchivalPriority, EntityKey, GameRecord
+from gamearchive.model import ArchivalPriority, EntityKey, GameRecord, Sender
 
 AGEING_SECONDS = 10.0
 """So much waiting is worth one level of priority."""

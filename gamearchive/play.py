@@ -20,13 +20,12 @@ from typing import Any, Generic, TypeVar
 
 from gamearchive.active import ActiveGames
 from gamearchive.answers import Answers
-from gamearchive.archive import Sender
 from gamearchive.busy import Busy
 from gamearchive.clock import Clock
 from gamearchive.errors import EncodingError, GameArchiveError, LeaseLostError
 from gamearchive.journal import Failure, Snapshot
 from gamearchive.keeper import Draft
-from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, Facts, GameRecord, Handover
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, Facts, GameRecord, Handover, Sender
 from gamearchive.pace import Pace
 from gamearchive.parcels import Parcel
 from gamearchive.policy import ArchivalPolicy, Policies

@@ -26,7 +26,6 @@ from enum import Enum
 from random import SystemRandom
 from typing import Any, Generic, TypeVar
 
-from gamearchive.archive import Sender
 from gamearchive.archivers.base import Archiver
 from gamearchive.errors import (
     ConfigurationError,
@@ -36,7 +35,7 @@ from gamearchive.errors import (
     UnsupportedError,
     UsageError,
 )
-from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord, Sender
 from gamearchive.pace import Pace
 from gamearchive.parcels import Parcel, ParcelQueue
 from gamearchive.policy import ArchivalPolicy, Policies

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gamearchive.accession import OvertakenError
-from gamearchive.archive import Archive, OnConflict, Sender
+from gamearchive.archive import Archive, OnConflict
 from gamearchive.backends.base import Deposit
 from gamearchive.backends.packed import PackHoldings
 from gamearchive.catalog import Catalog
@@ -26,6 +26,7 @@ from gamearchive.model import (
     Facts,
     GameRecord,
     Player,
+    Sender,
     checksum,
 )
 from gamearchive.operations.rebuild import rebuild

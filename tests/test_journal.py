@@ -22,13 +22,12 @@ from journaling import (
 )
 from sqlalchemy import exc, insert, update
 
-from gamearchive.archive import Sender
 from gamearchive.catalog import Catalog
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import servers, snapshots
 from gamearchive.errors import ConfigurationError, GameArchiveError, LeaseLostError, LockedError, NotFoundError
 from gamearchive.journal import MAX_ERROR, Count, Failure, Journal, Snapshot, State, settle
-from gamearchive.model import JSON, OPAQUE, EntityKey, Facts, GameRecord, Player, checksum
+from gamearchive.model import JSON, OPAQUE, EntityKey, Facts, GameRecord, Player, Sender, checksum
 from gamearchive.query import ArchiveQuery
 
 A, B = EntityKey("game", "a"), EntityKey("game", "b")

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from gamearchive.archive import Sender
-from gamearchive.model import GameRecord
+from gamearchive.model import GameRecord, Sender
 
 
 class Shipment(NamedTuple):

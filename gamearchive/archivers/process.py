@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gamearchive import errors
-from gamearchive.archive import Sender
 from gamearchive.archivers.base import Shipment
 from gamearchive.archivers.wire import LAST, ArchivePlace, Order, Receipt, in_pieces, receive, send
 from gamearchive.errors import UnavailableError, told
-from gamearchive.model import GameRecord
+from gamearchive.model import GameRecord, Sender
 
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from gamearchive.archivers.child import main; main()"
 

@@ -10,10 +10,10 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from gamearchive.archive import Archive, OnConflict, Sender
+from gamearchive.archive import Archive, OnConflict
 from gamearchive.archivers.base import Shipment
 from gamearchive.journal import settle
-from gamearchive.model import EntityKey, GameRecord, checksum
+from gamearchive.model import EntityKey, GameRecord, Sender, checksum
 
 LOCK_WAIT_SECONDS = 60.0
 """How long a batch waits for one who has the archive to itself, such as ``verify --repair``."""

@@ -13,9 +13,8 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from gamearchive.archive import Sender
 from gamearchive.errors import Told
-from gamearchive.model import GameRecord
+from gamearchive.model import GameRecord, Sender
 
 T = TypeVar("T")
 

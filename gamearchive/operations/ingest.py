@@ -13,9 +13,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gamearchive.archive import Added, Archive, OnConflict, Plan, Sender
+from gamearchive.archive import Added, Archive, OnConflict, Plan
 from gamearchive.backends.base import Deposit
-from gamearchive.model import Notice, Rejection
+from gamearchive.model import Notice, Rejection, Sender
 from gamearchive.readers import ReadOptions
 from gamearchive.readers.ahead import read_ahead
 from gamearchive.readers.batches import Batch

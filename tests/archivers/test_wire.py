@@ -6,9 +6,8 @@ import io
 
 import pytest
 
-from gamearchive.archive import Sender
 from gamearchive.archivers.wire import Order, in_pieces, put_together, receive, send
-from gamearchive.model import JSON, ArchivalTrigger, Facts, GameRecord
+from gamearchive.model import JSON, ArchivalTrigger, Facts, GameRecord, Sender
 
 
 def order(number: int, count: int) -> Order:

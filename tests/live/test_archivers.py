@@ -18,7 +18,7 @@ from archiving import games
 from playing import archived, game, journal, over, quick_worker, repository, revisions, run, until
 
 from gamearchive import ArchivalPolicy, ArchivalPriority, ArchivalTrigger, LockedError, UnavailableError
-from gamearchive.archive import Archive, Sender
+from gamearchive.archive import Archive
 from gamearchive.archivers.base import Archiver, Shipment
 from gamearchive.archivers.process import ProcessArchiver
 from gamearchive.archivers.threads import ThreadArchiver
@@ -27,6 +27,7 @@ from gamearchive.backends.registry import open_holdings
 from gamearchive.catalog import Catalog
 from gamearchive.clock import SystemClock
 from gamearchive.database.engine import Database
+from gamearchive.model import Sender
 
 SENDER = Sender(ArchivalTrigger.GAME_COMPLETED, ArchivalPriority.NORMAL, "p@1", live=True)
 

@@ -26,7 +26,7 @@ from gamearchive import (
     UnsupportedError,
     load_settings,
 )
-from gamearchive.archive import Sender
+from gamearchive.model import Sender
 
 GAMES = {"a": game("a"), "b": over("b", winner="Anna"), "bad": game("bad", thing=object())}
 

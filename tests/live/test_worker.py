@@ -24,8 +24,8 @@ from gamearchive import (
     StorageUnavailableError,
     UnavailableError,
 )
-from gamearchive.archive import Sender
 from gamearchive.archivers.base import Shipment
+from gamearchive.model import Sender
 from gamearchive.parcels import AGEING_SECONDS, Parcel, ParcelQueue
 
 STRATEGY: GameArchivalStrategy[dict[str, Any]] = GameArchivalStrategy()

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from archiving import Home, flip, found_by, game, games, listed, noise, plain
 
-from gamearchive.archive import Archive, Sender
+from gamearchive.archive import Archive
 from gamearchive.catalog import Catalog
 from gamearchive.clock import ManualClock
-from gamearchive.model import JSON, OPAQUE, ArchivalPriority, ArchivalTrigger, ArchiveEntry
+from gamearchive.model import JSON, OPAQUE, ArchivalPriority, ArchivalTrigger, ArchiveEntry, Sender
 from gamearchive.operations.ingest import ingest
 from gamearchive.operations.rebuild import Rebuilt, rebuild
 from gamearchive.operations.verify import verify

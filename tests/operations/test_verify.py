@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from archiving import Home, flip, found_by, game, games, listed, noise
 
-from gamearchive.archive import Archive, Sender
+from gamearchive.archive import Archive
 from gamearchive.backends.packed import PackHoldings
 from gamearchive.errors import IntegrityError
-from gamearchive.model import ArchiveEntry, GameRecord
+from gamearchive.model import ArchiveEntry, GameRecord, Sender
 from gamearchive.operations.verify import Finding, Found, verify
 from gamearchive.packs.dictionary import dictionary_keys
 from gamearchive.query import ArchiveQuery
