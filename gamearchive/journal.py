@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, tuple_, update
 
-from gamearchive.database import servers
+from gamearchive.database import processes, servers
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import servers as servers_table
 from gamearchive.database.schema import snapshots
@@ -162,14 +162,14 @@ class Journal:
     def _take(self) -> None:
         with self.database.write() as connection:
             lease = servers.take(connection, self.server, self._seconds)
-        servers.remember(lease)
+        processes.remember(lease.token)
         self._lease = lease
 
     def close(self) -> None:
         """Give the name up at once. Games that are still in the journal stay there."""
         lease, self._lease = self._lease, None
         if lease is not None:
-            servers.forget(lease)
+            processes.forget(lease.token)
             with self.database.write() as connection:
                 servers.give_up(connection, lease)
 
@@ -255,7 +255,7 @@ class Journal:
                 servers.renew(connection, lease, self._seconds)
                 yield connection, lease
         except LeaseLostError:
-            servers.forget(lease)
+            processes.forget(lease.token)
             raise
 
     def _open_lease(self) -> Lease:

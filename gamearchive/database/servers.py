@@ -12,16 +12,13 @@ the longer.
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
-import sys
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, delete, func, insert, literal_column, select, update
 
+from gamearchive.database import processes
+from gamearchive.database.processes import Process
 from gamearchive.database.schema import servers, snapshots
 from gamearchive.errors import LeaseLostError, LockedError, NotFoundError
 
@@ -30,9 +27,6 @@ _NOW = {
     # Not now(): that is when the transaction began, and it may have waited for its turn since.
     "postgresql": literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", BigInteger),
 }
-
-_held: set[int] = set()
-"""The tokens of the leases that this process holds."""
 
 
 class LivingError(LockedError):
@@ -71,10 +65,8 @@ def take(connection: Connection, name: str, seconds: float) -> Lease:
     if found is not None and _lives(connection, found):
         raise _living(found)
     now, token = _now(connection), secrets.randbits(62)
-    holder = {
-        "token": token, "host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(),
-        "started_at": now, "lease_until": now + _micros(seconds),
-    }  # fmt: skip
+    here = processes.this_process()
+    holder = {"token": token, **here._asdict(), "started_at": now, "lease_until": now + _micros(seconds)}
     if found is None:
         last = connection.scalar(select(func.max(servers.c.id))) or 0
         connection.execute(insert(servers).values(id=last + 1, name=name, **holder))
@@ -100,16 +92,6 @@ def give_up(connection: Connection, lease: Lease) -> None:
         connection.execute(delete(servers).where(*_is(lease)))
     else:
         connection.execute(update(servers).where(*_is(lease)).values(lease_until=0))
-
-
-def remember(lease: Lease) -> None:
-    """Note that this process holds a lease, once that is committed: so it is taken for living here as well."""
-    _held.add(lease.token)
-
-
-def forget(lease: Lease) -> None:
-    """Note that it does not any more."""
-    _held.discard(lease.token)
 
 
 def remove_dead(connection: Connection, name: str) -> int:
@@ -158,10 +140,7 @@ def _is(lease: Lease) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 
 
 def _lives(connection: Connection, row: Row[tuple[object, ...]]) -> bool:
-    # In a container each process may be number 1: one of our number that we do not know of ran before us.
-    is_here = (row.host, row.boot) == (socket.gethostname(), _boot())
-    gone = row.token not in _held if row.pid == os.getpid() else not _runs(row.pid)
-    return not (is_here and gone) and bool(row.lease_until > _now(connection))
+    return not Process(row.host, row.boot, row.pid).is_gone(row.token) and bool(row.lease_until > _now(connection))
 
 
 def _living(row: Row[tuple[object, ...]]) -> LivingError:
@@ -174,25 +153,3 @@ def _now(connection: Connection) -> int:
 
 def _micros(seconds: float) -> int:
     return round(seconds * 1_000_000)
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process of this machine is there; True where that cannot be told."""
-    if sys.platform == "win32":  # where the signal 0 is no question, but Ctrl-C
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-@cache
-def _boot() -> str:
-    """What tells one run of this machine from the next, where the system says it."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
