@@ -26,6 +26,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, selec
 
 from gamearchive.database import processes, servers
 from gamearchive.database.engine import Database
+from gamearchive.database.records import cells, plain, record_of
 from gamearchive.database.schema import servers as servers_table
 from gamearchive.database.schema import snapshots
 from gamearchive.database.servers import Lease, LivingError, Server
@@ -34,10 +35,8 @@ from gamearchive.model import (
     ArchivalPriority,
     ArchivalTrigger,
     EntityKey,
-    Facts,
     GameRecord,
     Handover,
-    Tags,
     decode_id,
     encode_id,
     id_problem,
@@ -47,18 +46,11 @@ LEASE_SECONDS = 10.0
 OPEN_WAIT_SECONDS = 15.0
 """How long a name is waited for: longer than its lease, should the holder have died where nobody can tell."""
 
-MAX_ERROR = 1_000
-"""Characters of an error that are kept."""
-
 _AT_ONCE = 64
 """So many rows are made between two calls of the driver: making them holds up the other threads, the driver does not."""
 
 _READ = 100
 _POLL_SECONDS = 0.1
-
-_encode = msgspec.msgpack.Encoder().encode
-_facts = msgspec.msgpack.Decoder(Facts)
-_tags = msgspec.msgpack.Decoder(Tags)
 
 _OWNED = select(snapshots.c.entity_type, snapshots.c.entity_key, servers_table.c.name).join(
     servers_table, servers_table.c.id == snapshots.c.server_id
@@ -218,7 +210,7 @@ class Journal:
             {
                 "type": failure.key.entity_type,
                 "key": encode_id(failure.key.entity_id),
-                "said": _plain(failure.error),
+                "said": plain(failure.error),
                 "new": State.FAILED if failure.final else State.HANDED_OVER,
             }
             for failure in failures
@@ -328,19 +320,13 @@ def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _plain(error: str) -> str:
-    """An error as every database takes it."""
-    return error[:MAX_ERROR].encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
 def _row(snapshot: Snapshot, server_id: int) -> tuple[object, ...]:
     """The row of a snapshot, in the order of the table's columns."""
     record, handover = snapshot.record, snapshot.handover
     sent = (handover.trigger.value, int(handover.priority), handover.policy, handover.at) if handover else (None,) * 4
     return (
         encode_id(record.entity_id), record.entity_type, server_id, int(snapshot.state), snapshot.saved_at, *sent,
-        snapshot.attempts, _plain(snapshot.error) if snapshot.error else None, snapshot.checksum, record.content_type,
-        _encode(record.facts), _encode(record.tags) if record.tags else None, record.payload,
+        snapshot.attempts, plain(snapshot.error) if snapshot.error else None, snapshot.checksum, *cells(record),
     )  # fmt: skip
 
 
@@ -349,9 +335,7 @@ def _snapshot(row: Sequence[Any]) -> Snapshot:
         key, entity_type, _, state, saved_at, trigger, priority, policy, handed_over_at,
         attempts, error, digest, content_type, facts, tags, payload,
     ) = row  # fmt: skip
-    record = GameRecord(
-        entity_type, decode_id(key), payload, content_type, _facts.decode(facts), _tags.decode(tags) if tags else ()
-    )
+    record = record_of(entity_type, key, content_type, facts, tags, payload)
     handover = None
     if state != State.IN_PLAY:
         handover = Handover(ArchivalTrigger(trigger), ArchivalPriority(priority), policy, handed_over_at)

@@ -49,6 +49,9 @@ FLOORS = """
     accession:   errors model database query
     catalog:     errors model database query accession
     journal:     errors model database
+    jobs:        model database
+    leases:      errors model clock database journal jobs
+    queue:       errors model clock database jobs
     backends:    errors model units clock packs stores
 
     ownership:   errors catalog backends
@@ -90,7 +93,7 @@ FLOORS = """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""
 
 ONLY_IN = {
-    "sqlalchemy": "database query accession catalog journal",
+    "sqlalchemy": "database query accession catalog journal jobs leases queue",
     "alembic": "database",
     "sqlite3": "database",
     "psycopg": "",
@@ -110,8 +113,9 @@ ONLY_IN = {
 BUILT_SQL = [
     ("database.engine", "self._inserts[table.name]"),  # what SQLAlchemy compiles of a table
     ("database.engine", "self._upserts[table.name]"),
-    ("database.engine", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),  # "_shared" or nothing
-    ("database.engine", "f'SELECT pg_advisory_unlock{suffix}(:lock)'"),
+    ("database.postgresql", "f'SELECT pg_advisory_xact_lock{suffix}(:lock)'"),  # "_shared" or nothing
+    ("database.postgresql", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),
+    ("database.postgresql", "f'SELECT pg_advisory_unlock{suffix}(:lock)'"),
     ("database.engine", "f'PRAGMA {name}'"),  # two names that stand before it
     ("database.sqlite", "f'PRAGMA {setting}'"),  # constants of the module
     ("database.sqlite", "f\"BEGIN {connection.get_execution_options().get(BEGIN, 'DEFERRED')}\""),  # or IMMEDIATE
@@ -273,8 +277,8 @@ def test_only_the_clock_tells_the_time() -> None:
             ast.unparse(node.value) in {"datetime", "date", "datetime.datetime"} and node.attr in {"now", "utcnow", "today"}
         )
 
-    # The engine's is the deadline of a wait, which no clock of a test may turn; suites for strangers have no clock to turn.
-    assert places(tells) == {"clock", "database.engine", "testing.backends"}
+    # That of locks is the deadline of a wait, which no clock of a test may turn; suites for strangers have no clock to turn.
+    assert places(tells) == {"clock", "database.postgresql", "testing.backends"}
 
 
 def test_only_files_writes_to_disk() -> None:

@@ -24,9 +24,10 @@ from sqlalchemy import exc, insert, update
 
 from gamearchive.catalog import Catalog
 from gamearchive.database.engine import Database
+from gamearchive.database.records import MAX_ERROR
 from gamearchive.database.schema import servers, snapshots
 from gamearchive.errors import ConfigurationError, GameArchiveError, LeaseLostError, LockedError, NotFoundError
-from gamearchive.journal import MAX_ERROR, Count, Failure, Journal, Snapshot, State, settle
+from gamearchive.journal import Count, Failure, Journal, Snapshot, State, settle
 from gamearchive.model import JSON, OPAQUE, EntityKey, Facts, GameRecord, Player, Sender, checksum
 from gamearchive.query import ArchiveQuery
 

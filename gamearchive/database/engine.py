@@ -6,6 +6,7 @@
 - `Database.write` is a transaction that no other writer overlaps. SQLite begins it IMMEDIATE, for a deferred transaction that
   reads and then writes fails at once, whatever the time-out, when another has written between; PostgreSQL takes an advisory
   lock. It is durable when it returns (``synchronous=FULL`` on SQLite).
+- `Database.transact` is a transaction that on PostgreSQL others may overlap: for rows that are locked one by one.
 - `Database.hold` is a lock over more than one transaction, shared or exclusive, which the system lets go when its holder dies.
 - `Database.stay` is another of that kind: while it is held, the database is not made anew (`Database.anew`).
 
@@ -15,7 +16,6 @@ Errors of the engine become errors of the project, and say what to do.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
@@ -32,6 +32,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     create_engine,
+    delete,
     exc,
     func,
     insert,
@@ -41,14 +42,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 
-from gamearchive.database import bulk, faults, players, servers, sqlite
+from gamearchive.database import bulk, faults, players, postgresql, servers, sqlite
 from gamearchive.database.faults import R
-from gamearchive.database.schema import JOURNAL, REVISION, metadata, versions
+from gamearchive.database.schema import LASTING, REVISION, metadata, versions, workers
 from gamearchive.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
     IntegrityError,
-    LockedError,
     NoArchiveError,
     SchemaError,
 )
@@ -57,8 +57,6 @@ BUSY_SECONDS = 60.0
 """How long a statement waits for another process's transaction, unless told otherwise."""
 
 _COPIED = 200  # so many rows of the journal at a time
-# PostgreSQL's advisory locks: "game" and a number.
-_WRITERS, _HOLD, _STAY = 0x67616D65_00000001, 0x67616D65_00000002, 0x67616D65_00000003
 _VERSION = re.compile(r"(?!0000)\d{4}")
 _HOW_TO_NAME = "Write sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name."
 _SECRETS = ("password", "sslpassword")  # in the query of a URL of PostgreSQL
@@ -140,7 +138,19 @@ class Database:
             yield connection
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
+    def transact(self) -> Iterator[Connection]:
+        """A connection in a transaction that others may overlap on PostgreSQL, where it locks the rows that it writes, and no
+        more; on SQLite it is a `write`.
+
+        Raises:
+            As `write` does.
+        """
+        self.check()
+        with self._transaction("IMMEDIATE", alone=False) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str, *, alone: bool = True) -> Iterator[Connection]:
         options: dict[str, object] = {sqlite.BEGIN: begin}
         if self.path is None and begin == "DEFERRED":
             options["isolation_level"] = "REPEATABLE READ"
@@ -150,7 +160,8 @@ class Database:
                 if self.path is None and begin == "IMMEDIATE":
                     wait = {"wait": f"{self._busy_seconds * 1000:.0f}"}
                     connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), wait)
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITERS})
+                    if alone:
+                        postgresql.lock(connection, postgresql.WRITERS)
                 yield connection
 
     def exists(self) -> bool:
@@ -243,7 +254,8 @@ class Database:
 
     @contextmanager
     def anew(self, aside: Path | None = None, *, force: bool = False) -> Iterator[Database]:
-        """A database with an empty catalog that takes this one's place when the block ends well. The journal stays.
+        """A database with an empty catalog that takes this one's place when the block ends well. The journal
+        stays, and the queue.
 
         On SQLite it is another file until then. On PostgreSQL the tables of the catalog are emptied first, in one transaction.
 
@@ -255,14 +267,14 @@ class Database:
             LockedError: if a server lives that plays games here: it goes by what it remembers of this database.
             IntegrityError: if this is a database, but its journal cannot be read.
         """
-        with self._lock(_STAY, "place.lock", shared=False, wait=self._busy_seconds):
+        with self._lock(postgresql.STAY, "place.lock", shared=False, wait=self._busy_seconds):
             there = False
             with _journal_of(force):
                 there = self._fence()
             if self.path is None:
                 with self._transaction("IMMEDIATE") as connection:
                     metadata.drop_all(
-                        connection, [table for table in metadata.sorted_tables if table not in (versions, *JOURNAL)]
+                        connection, [table for table in metadata.sorted_tables if table not in (versions, *LASTING)]
                     )
                     metadata.create_all(connection)
                     players.create(connection)
@@ -306,11 +318,12 @@ class Database:
             return False
         with self.write() as connection:
             servers.fence(connection)
+            connection.execute(delete(workers))  # each begins anew, with what it knows of the catalog then
         return True
 
     def _copy_journal(self, fresh: Database) -> None:
         with self.read() as old, fresh.write() as new:
-            for table in JOURNAL:
+            for table in LASTING:
                 rows = old.execution_options(yield_per=_COPIED).execute(select(table))
                 for part in rows.partitions():
                     fresh.insert(new, table, [tuple(row) for row in part])
@@ -362,7 +375,7 @@ class Database:
         Raises:
             LockedError: if another process has it and keeps it that long.
         """
-        with self._lock(_HOLD, "lock", shared=shared, wait=wait):
+        with self._lock(postgresql.HOLD, "lock", shared=shared, wait=wait):
             yield
 
     @contextmanager
@@ -372,7 +385,7 @@ class Database:
         Raises:
             LockedError: if it is still being made anew then.
         """
-        with self._lock(_STAY, "place.lock", shared=True, wait=wait):
+        with self._lock(postgresql.STAY, "place.lock", shared=True, wait=wait):
             yield
 
     @contextmanager
@@ -385,17 +398,12 @@ class Database:
                 self.engine.dispose()  # who held the archive until now may have put another file in the place of an open one
                 yield
             return
-        suffix = "_shared" if shared else ""
-        deadline = time.monotonic() + wait
-        with self._translated(), self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            while not connection.execute(text(f"SELECT pg_try_advisory_lock{suffix}(:lock)"), {"lock": number}).scalar():
-                if time.monotonic() >= deadline:
-                    raise LockedError(f"The archive in {self.name} is held by another process.")
-                time.sleep(0.1)
-            try:
-                yield
-            finally:
-                connection.execute(text(f"SELECT pg_advisory_unlock{suffix}(:lock)"), {"lock": number})
+        with (
+            self._translated(),
+            self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+            postgresql.hold(connection, number, shared=shared, wait=wait, name=self.name),
+        ):
+            yield
 
     def size(self, connection: Connection) -> int:
         """What the database takes, in bytes."""

@@ -1,4 +1,4 @@
-"""The tables of the catalog, and of the journal.
+"""The tables of the catalog, of the journal, and of the queue.
 
 The catalog is built to stay small, for there is a row of `entries` for every archived game, and years of games: on SQLite about
 150 bytes a game with four players, all indexes included. What makes it so:
@@ -22,6 +22,10 @@ Rows that belong together are written in one transaction by `Catalog` alone, whi
 
 The journal has games in play: few of them, each written over again and again. Its tables, `servers` and `snapshots`, refer to
 none of the catalog's, so that they outlive a catalog that is made anew.
+
+The queue has games that are to be archived, each a job, and the workers that do it. A job is a narrow row, for jobs are counted
+and listed; its game lies beside it, in `job_records`, for as long as it may be wanted, and what was tried in `job_attempts`.
+These tables, too, outlive the catalog.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     func,
     literal_column,
@@ -53,7 +58,7 @@ from sqlalchemy import (
 
 from gamearchive.model import encode_id
 
-REVISION = "0003"
+REVISION = "0004"
 """The migration that makes these tables; a test holds the two together."""
 
 UNKNOWN_TIME = -(1 << 62)
@@ -253,8 +258,96 @@ snapshots = Table(
     ),
 )
 
-JOURNAL = (servers, snapshots)
-"""The tables of the journal: what is in them is in no pack."""
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("token", BigInteger, nullable=False),  # another one at every opening
+    Column("host", Text, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("beats", BigInteger, nullable=False),  # counts up for as long as it lives
+    Column("seen_at", BigInteger, nullable=False),  # for people: whether it lives is not told by clocks
+    Column("paused", Boolean, nullable=False),  # whether it is asked to pause
+    Column("status", Text, nullable=False),  # JSON: what it says of itself
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _id, primary_key=True),
+    Column("entity_key", LargeBinary, nullable=False),
+    Column("entity_type", Text, nullable=False),
+    # Empty for a live game, whose newer state takes the place of one that waits; else the checksum.
+    Column("variant", LargeBinary, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("policy", Text),
+    Column("rank", BigInteger, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+    Column("raw_bytes", BigInteger, nullable=False),
+    Column("enqueued_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),  # those that count
+    Column("due_at", BigInteger),
+    Column("worker", Text),
+    Column("token", BigInteger),  # the worker's, of the session that it leased the job in
+    Column("leased_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("error", Text),
+    CheckConstraint("state BETWEEN 0 AND 5", name="ck_jobs_state"),
+    CheckConstraint("(state = 2) = (due_at IS NOT NULL)", name="ck_jobs_due"),
+    CheckConstraint(
+        "CASE WHEN state = 1 THEN worker IS NOT NULL AND token IS NOT NULL AND leased_at IS NOT NULL"
+        " ELSE worker IS NULL AND token IS NULL AND leased_at IS NULL END",
+        name="ck_jobs_lease",
+    ),
+    CheckConstraint("(state > 2) = (finished_at IS NOT NULL)", name="ck_jobs_finished"),
+    CheckConstraint("state <> 3 OR error IS NOT NULL", name="ck_jobs_error"),
+    sqlite_autoincrement=True,  # a job's number is never another's
+)
+
+_WAITING, _PENDING, _RUNNING = text("state = 0"), text("state IN (0, 2)"), text("state = 1")
+_RETRYABLE, _FAILED = text("state = 2"), text("state = 3")
+
+
+def _partial(name: str, where: TextClause, *columns: str, unique: bool = False) -> None:
+    Index(name, *(jobs.c[column] for column in columns), unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+_partial("ix_jobs_waiting", _WAITING, "rank", "id")
+_partial("uq_jobs_pending", _PENDING, "entity_key", "entity_type", "variant", unique=True)
+_partial("ix_jobs_running", _RUNNING, "entity_key", "entity_type")
+_partial("ix_jobs_due", _RETRYABLE, "due_at")
+_partial("ix_jobs_failed", _FAILED, "entity_key", "entity_type")
+
+job_records = Table(
+    "job_records",
+    metadata,
+    Column("job_id", _id, primary_key=True, autoincrement=False),
+    Column("content_type", Text, nullable=False),
+    Column("facts", LargeBinary, nullable=False),  # msgpack
+    Column("tags", LargeBinary),  # msgpack; null: none
+    Column("payload", LargeBinary, nullable=False),
+)
+
+job_attempts = Table(
+    "job_attempts",
+    metadata,
+    Column("job_id", _id, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
+    Column("error", Text),
+    sqlite_with_rowid=False,
+)
+
+LASTING = (servers, snapshots, workers, jobs, job_records, job_attempts)
+"""The tables of the journal and of the queue: what is in them is in no pack."""
 
 
 def second_of(column: Column[int | None]) -> ColumnElement[int]:

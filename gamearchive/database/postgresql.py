@@ -1,0 +1,48 @@
+"""What PostgreSQL has and SQLite has not: advisory locks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
+
+from gamearchive.errors import LockedError
+
+# Advisory locks: "game" and a number.
+WRITERS, HOLD, STAY, ENQUEUING = (0x67616D65_00000000 + number for number in (1, 2, 3, 4))
+
+_POLL_SECONDS = 0.1
+
+
+def lock(connection: Connection, number: int, *, shared: bool = False) -> None:
+    """Take an advisory lock until the transaction ends."""
+    suffix = "_shared" if shared else ""
+    connection.execute(text(f"SELECT pg_advisory_xact_lock{suffix}(:lock)"), {"lock": number})
+
+
+@contextmanager
+def hold(connection: Connection, number: int, *, shared: bool, wait: float, name: str) -> Iterator[None]:
+    """Hold an advisory lock for as long as the block takes.
+
+    Args:
+        connection: one that commits by itself, and has nothing else to do meanwhile.
+        number: the lock's.
+        shared: whether others may hold it shared as well.
+        wait: seconds to wait for it.
+        name: the database's, for people.
+
+    Raises:
+        LockedError: if another has it and keeps it that long.
+    """
+    suffix = "_shared" if shared else ""
+    deadline = time.monotonic() + wait
+    while not connection.execute(text(f"SELECT pg_try_advisory_lock{suffix}(:lock)"), {"lock": number}).scalar():
+        if time.monotonic() >= deadline:
+            raise LockedError(f"The archive in {name} is held by another process.")
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        connection.execute(text(f"SELECT pg_advisory_unlock{suffix}(:lock)"), {"lock": number})

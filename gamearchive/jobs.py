@@ -1,0 +1,274 @@
+"""Jobs: games that are to be archived, each with its state, and with all that was tried.
+
+The states::
+
+                        enqueue
+                           |
+                           v      lease              ack
+         .------------> WAITING ----------> RUNNING -------> DONE
+         |                 ^ |                |
+         | due, or retry   | |                |-- rescue, release: WAITING
+     RETRYABLE <-----------|-|----------------|-- retry, release for a while: RETRYABLE
+         |                 | |                |-- fail, or no attempts left: FAILED, the dead letters
+         |      retry      | |                |
+         |  FAILED --------' |                '-- any of these, where something newer of the game waits: CANCELLED
+         |    |              |
+         '----+---discard----+--> CANCELLED
+
+A job is *pending* while it waits, for a worker (WAITING) or for its next try (RETRYABLE). It owns its game's record, which goes
+when the job is done or cancelled; a failed job keeps it until someone decides. DONE and CANCELLED are kept for a while, for
+people to look at.
+
+An attempt *counts* if the game, or the archive, was at fault: an error, or a worker that died over it. A worker that stops, and
+one that cannot reach the archive, *release* their jobs: that is in the history, but does not count.
+
+The table's constraints hold which columns each state has (`database.schema`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)  # fmt: skip
+
+from gamearchive.database import postgresql
+from gamearchive.database.engine import Database
+from gamearchive.database.records import plain
+from gamearchive.database.schema import job_attempts, job_records, jobs
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord, Sender, decode_id, encode_id
+
+AGEING = 60_000_000
+"""Microseconds of waiting that are worth one level of priority.
+
+So a LOW job goes as if it had come three minutes after a CRITICAL one, two after a HIGH one: however much urgent work keeps
+coming, only what came within that time goes before it.
+"""
+
+
+class JobState(IntEnum):
+    """Where a job stands."""
+
+    WAITING = 0
+    RUNNING = 1
+    RETRYABLE = 2
+    FAILED = 3
+    CANCELLED = 4
+    DONE = 5
+
+
+class Outcome(IntEnum):
+    """How an attempt ended: well, with an error, given back without one, or with the worker's death."""
+
+    ARCHIVED = 0
+    ERROR = 1
+    RELEASED = 2
+    DIED = 3
+
+
+class Job(msgspec.Struct, frozen=True, gc=False):
+    """A job as a worker has it: leased, with its game.
+
+    ``attempts`` counts the earlier ones that count; ``checksum`` is the payload's.
+    """
+
+    id: int
+    record: GameRecord
+    checksum: bytes
+    sender: Sender
+    enqueued_at: int
+    attempts: int
+
+    @property
+    def key(self) -> EntityKey:
+        """What its game is known by."""
+        return EntityKey(self.record.entity_type, self.record.entity_id)
+
+
+class JobStatus(msgspec.Struct, frozen=True, gc=False):
+    """What is to be seen of a job. Instants are microseconds since the epoch.
+
+    ``due_at`` is when a RETRYABLE one will be tried again, ``worker`` and ``leased_at`` who works on a RUNNING one, and since
+    when; ``error`` is why the last attempt failed, or why it was cancelled.
+    """
+
+    id: int
+    key: EntityKey
+    state: JobState
+    sender: Sender
+    checksum: bytes
+    raw_bytes: int
+    enqueued_at: int
+    attempts: int
+    due_at: int | None
+    worker: str | None
+    leased_at: int | None
+    finished_at: int | None
+    error: str | None
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One time that a worker had a job: the history counts them from 1."""
+
+    number: int
+    started_at: int
+    ended_at: int
+    worker: str
+    outcome: Outcome
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs: all that meet every condition given.
+
+    Args:
+        states: in one of these states; empty: in any.
+        entity_type: of games of this type.
+        entity_id: of the game with this id.
+        priority: of this priority.
+        error: whose error holds this text, in whatever case.
+        ids: of these numbers; None: of any.
+    """
+
+    states: Collection[JobState] = ()
+    entity_type: str | None = None
+    entity_id: str | None = None
+    priority: ArchivalPriority | None = None
+    error: str | None = None
+    ids: Collection[int] | None = None
+
+
+class GivenBack(msgspec.Struct, frozen=True, gc=False):
+    """Where a job goes that its worker did not archive, and whether that attempt counts."""
+
+    id: int
+    state: JobState
+    due_at: int | None = None
+    counts: bool = False
+
+
+_NEWER = jobs.alias("newer")
+_OVERTAKEN = exists().where(
+    _NEWER.c.entity_key == jobs.c.entity_key,
+    _NEWER.c.entity_type == jobs.c.entity_type,
+    _NEWER.c.variant == jobs.c.variant,
+    text("newer.state IN (0, 2)"),  # as the index has it: SQLite takes it for no other spelling
+)
+_UNLEASED: dict[str, None] = {"worker": None, "token": None, "leased_at": None}
+_GIVE_BACK = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"))
+    .values(
+        state=bindparam("to"),
+        due_at=bindparam("due"),
+        attempts=jobs.c.attempts + bindparam("counted"),
+        finished_at=bindparam("finished"),
+        error=bindparam("said"),
+        **_UNLEASED,
+    )
+)
+
+
+def note(database: Database, connection: Connection, ids: Sequence[int], now: int, outcome: Outcome, error: str | None) -> None:
+    """Write into the history how the attempts at some RUNNING jobs ended."""
+    before = select(func.coalesce(func.max(job_attempts.c.number), 0)).where(job_attempts.c.job_id == jobs.c.id)
+    rows = select(
+        jobs.c.id, before.scalar_subquery() + 1, jobs.c.leased_at, literal(now), jobs.c.worker, literal(int(outcome)),
+        literal(error, Text),
+    ).where(database.among(jobs.c.id, ids))  # fmt: skip
+    connection.execute(insert(job_attempts).from_select(list(job_attempts.c), rows))
+
+
+def give_back(
+    database: Database,
+    connection: Connection,
+    given: Sequence[GivenBack],
+    now: int,
+    outcome: Outcome,
+    error: str | None,
+) -> None:
+    """Take RUNNING jobs, locked by the caller, away from their worker; where something newer of the game waits, for good."""
+    if not given:
+        return
+    stop_enqueuing(database, connection)
+    ids = [each.id for each in given]
+    error = None if error is None else plain(error)
+    note(database, connection, ids, now, outcome, error)
+    overtaken = set(connection.scalars(select(jobs.c.id).where(database.among(jobs.c.id, ids), _OVERTAKEN)))
+    rows = [
+        {
+            "job": each.id, "to": int(each.state), "due": each.due_at, "counted": int(each.counts), "said": error,
+            "finished": now if each.state is JobState.FAILED else None,
+        }
+        for each in given
+        if each.id not in overtaken
+    ]  # fmt: skip
+    if rows:
+        connection.execute(_GIVE_BACK, rows)
+    cancel(database, connection, sorted(overtaken), now, "Something newer of this game waits.")
+
+
+def stop_enqueuing(database: Database, connection: Connection) -> None:
+    """Make sure that what is pending stays as it is until the transaction ends: nothing else can be enqueued meanwhile."""
+    if database.path is None:
+        postgresql.lock(connection, postgresql.ENQUEUING)
+
+
+def cancel(database: Database, connection: Connection, ids: Sequence[int], now: int, why: str) -> None:
+    """Cancel jobs that nobody works on any more, and let go of their games."""
+    if ids:
+        values = {"state": int(JobState.CANCELLED), "due_at": None, "finished_at": now, "error": why, **_UNLEASED}
+        connection.execute(update(jobs).where(database.among(jobs.c.id, ids)).values(values))
+        connection.execute(delete(job_records).where(database.among(job_records.c.job_id, ids)))
+
+
+def matching(database: Database, found: JobFilter) -> ColumnElement[bool]:
+    """The condition that a filter is."""
+    # States are written into the statement, for else SQLite takes no index that is for one of them.
+    states = [jobs.c.state == bindparam(None, int(state), literal_execute=True) for state in sorted(found.states)]
+    conditions: list[ColumnElement[bool]] = [or_(*states)] if states else []
+    if found.entity_type is not None:
+        conditions.append(jobs.c.entity_type == found.entity_type)
+    if found.entity_id is not None:
+        conditions.append(jobs.c.entity_key == encode_id(found.entity_id))
+    if found.priority is not None:
+        conditions.append(jobs.c.priority == int(found.priority))
+    if found.error is not None:
+        conditions.append(func.lower(jobs.c.error).contains(found.error.lower(), autoescape=True))
+    if found.ids is not None:
+        conditions.append(database.among(jobs.c.id, found.ids))
+    return and_(true(), *conditions)
+
+
+def status_of(row: Row[Any]) -> JobStatus:
+    """What is to be seen of a job, out of its row."""
+    return JobStatus(
+        row.id, EntityKey(row.entity_type, decode_id(row.entity_key)), JobState(row.state), sender_of(row), row.checksum,
+        row.raw_bytes, row.enqueued_at, row.attempts, row.due_at, row.worker, row.leased_at, row.finished_at, row.error,
+    )  # fmt: skip
+
+
+def sender_of(row: Row[Any]) -> Sender:
+    """On whose behalf a job is."""
+    return Sender(ArchivalTrigger(row.trigger), ArchivalPriority(row.priority), row.policy, live=not row.variant)
