@@ -113,6 +113,7 @@ ONLY_IN = {
 BUILT_SQL = [
     ("database.engine", "self._inserts[table.name]"),  # what SQLAlchemy compiles of a table
     ("database.engine", "self._upserts[table.name]"),
+    ("queue", "self._sql"),  # likewise
     ("database.postgresql", "f'SELECT pg_advisory_xact_lock{suffix}(:lock)'"),  # "_shared" or nothing
     ("database.postgresql", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),
     ("database.postgresql", "f'SELECT pg_advisory_unlock{suffix}(:lock)'"),

@@ -269,7 +269,7 @@ class Database:
         """
         with self._lock(postgresql.STAY, "place.lock", shared=False, wait=self._busy_seconds):
             there = False
-            with _journal_of(force):
+            with faults.journal_of(force):
                 there = self._fence()
             if self.path is None:
                 with self._transaction("IMMEDIATE") as connection:
@@ -288,7 +288,7 @@ class Database:
             fresh = Database(self.url.set(database=str(path)).render_as_string(hide_password=False))
             fresh.create()
             try:
-                with _journal_of(force):
+                with faults.journal_of(force):
                     if there:
                         self._copy_journal(fresh)
                 yield fresh
@@ -444,14 +444,3 @@ class Database:
             raise faults.translated(error, self.name, self._busy_seconds) from error
         except exc.TimeoutError as error:
             raise DatabaseUnavailableError(f"No connection to {self.name} came free: {error}.") from error
-
-
-@contextmanager
-def _journal_of(force: bool) -> Iterator[None]:
-    """A block that reads a journal which a damaged database may no longer have; with ``force`` it is gone on without."""
-    try:
-        yield
-    except IntegrityError as error:
-        if not force:
-            hint = "Its games in play cannot be read. To go on without them, add --force; it is kept beside the new one."
-            raise IntegrityError(error.message, hint=hint) from error

@@ -34,6 +34,17 @@ def decoding(name: str) -> Iterator[None]:
         raise damaged(name, f"{type(error).__name__}, {error}") from error
 
 
+@contextmanager
+def journal_of(force: bool) -> Iterator[None]:
+    """A block that reads a journal which a damaged database may no longer have; with ``force`` it is gone on without."""
+    try:
+        yield
+    except IntegrityError as error:
+        if not force:
+            hint = "Its games in play cannot be read. To go on without them, add --force; it is kept beside the new one."
+            raise IntegrityError(error.message, hint=hint) from error
+
+
 def typed(rows: Sequence[R], columns: Iterable[Column[Any]]) -> Sequence[R]:
     """Rows as they are, whose cells are sure to be what their columns say: SQLite itself takes anything for anything.
 
