@@ -23,33 +23,28 @@ with several who enqueue at once there may be some hundredths more.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from importlib import import_module
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     Connection,
     Exists,
     TextClause,
-    bindparam,
-    case,
     delete,
     exists,
     func,
-    null,
     or_,
     select,
     text,
     update,
 )  # fmt: skip
-from sqlalchemy.sql.compiler import SQLCompiler
 
 from gamearchive.clock import Clock
-from gamearchive.database import arrivals, postgresql
+from gamearchive.database import arrivals
 from gamearchive.database.engine import Database
 from gamearchive.database.processes import Process
-from gamearchive.database.records import cells
-from gamearchive.database.schema import job_attempts, job_records, jobs, workers
+from gamearchive.database.schema import job_attempts, jobs, workers
+from gamearchive.enqueuing import Enqueuing, row_of
 from gamearchive.errors import CapacityError, NotFoundError
 from gamearchive.jobs import (
     AGEING,
@@ -63,16 +58,12 @@ from gamearchive.jobs import (
     status_of,
     stop_enqueuing,
 )
-from gamearchive.model import ArchivalPriority, GameRecord, Sender, checksum, encode_id
+from gamearchive.model import ArchivalPriority, GameRecord, Sender, checksum
 
 MAX_QUEUE_SIZE = 1_000_000
 
 _CHUNK = 1_000
 _PENDING = text("jobs.state IN (0, 2)")  # as the index has it
-_GIVEN = (
-    *("entity_key", "entity_type", "variant", "priority", "trigger", "policy"),
-    *("rank", "checksum", "raw_bytes", "enqueued_at"),
-)
 _COUNT_PENDING = select(func.count()).select_from(jobs).where(_PENDING)
 
 
@@ -127,7 +118,7 @@ class JobQueue:
         self.database = database
         self.max_queue_size = max_queue_size
         self._clock = clock
-        self._statements: tuple[_Prepared, _Prepared] | None = None
+        self._enqueuing = Enqueuing(database)
         self._lock = Lock()
         self._granted = 0
 
@@ -165,16 +156,11 @@ class JobQueue:
         """
         if not sent:
             return
-        if self.database.path is None:
-            postgresql.lock(connection, postgresql.ENQUEUING, shared=True)
         self._grant(connection, len(sent))
         now = self._clock.now()
         digests = checksums or [checksum(record.payload) for record, _ in sent]
-        rows = [_row(record, sender, digest, now) for (record, sender), digest in zip(sent, digests, strict=True)]
-        # In one order, whoever enqueues: else two could wait for each other.
-        rows.sort(key=lambda row: (row["entity_type"], row["entity_key"]))
-        for prepared in self._prepared():
-            prepared.run(connection, rows)
+        rows = [row_of(record, sender, digest, now) for (record, sender), digest in zip(sent, digests, strict=True)]
+        self._enqueuing.add(connection, rows)
         arrivals.announce(self.database, connection)
 
     def _grant(self, connection: Connection, wanted: int) -> None:
@@ -188,16 +174,6 @@ class JobQueue:
                     )
                 self._granted = max(wanted, min(free, self.max_queue_size // 100))
             self._granted -= wanted
-
-    def _prepared(self) -> tuple[_Prepared, _Prepared]:
-        if self._statements is None:
-            dialect = self.database.engine.dialect
-            made = import_module(f"sqlalchemy.dialects.{dialect.name}").insert
-            self._statements = (
-                _Prepared(_upsert_job(made).compile(dialect=dialect)),
-                _Prepared(_upsert_record(made).compile(dialect=dialect)),
-            )
-        return self._statements
 
     def counts(self) -> list[JobCount]:
         """How many jobs there are in each state and priority; those without jobs are left out."""
@@ -349,56 +325,3 @@ class JobQueue:
             found = connection.execute(asked if name is None else asked.where(workers.c.name == name)).rowcount
             arrivals.announce(self.database, connection)
         return found
-
-
-class _Prepared:
-    """A statement compiled once, to be run with many rows at the driver's own speed."""
-
-    def __init__(self, compiled: SQLCompiler) -> None:
-        self._sql = str(compiled)
-        self._order: Sequence[str] = compiled.positiontup or ()
-
-    def run(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
-        connection.exec_driver_sql(self._sql, [tuple(row[name] for name in self._order) for row in rows])
-
-
-def _upsert_job(made: Any) -> Any:
-    """The statement that adds a job, or has it take the place of the one that is pending."""
-    given: dict[str, Any] = {name: bindparam(name) for name in _GIVEN}
-    added = made(jobs).values({**given, "state": text("0"), "attempts": text("0")})
-    new = added.excluded
-    changed, more = new.checksum != jobs.c.checksum, new.priority > jobs.c.priority
-    newest = {name: new[name] for name in ("trigger", "policy", "checksum", "raw_bytes")}
-    return added.on_conflict_do_update(
-        index_elements=["entity_key", "entity_type", "variant"],
-        index_where=text("state IN (0, 2)"),
-        set_={
-            **newest,
-            "priority": case((more, new.priority), else_=jobs.c.priority),
-            # It stands where it stood, and what the new priority is worth before that.
-            "rank": case((more, jobs.c.enqueued_at + new.rank - new.enqueued_at), else_=jobs.c.rank),
-            "state": case((changed, text("0")), else_=jobs.c.state),
-            "attempts": case((changed, text("0")), else_=jobs.c.attempts),
-            "due_at": case((changed, null()), else_=jobs.c.due_at),
-        },
-    )
-
-
-def _upsert_record(made: Any) -> Any:
-    """The statement that puts a game beside its job, which is the pending one."""
-    place = [jobs.c[name] == bindparam(name) for name in ("entity_key", "entity_type", "variant")]
-    job_id = select(jobs.c.id).where(*place, _PENDING).scalar_subquery()
-    cell_names = ("content_type", "facts", "tags", "payload")
-    added = made(job_records).values({"job_id": job_id, **{name: bindparam(name) for name in cell_names}})
-    return added.on_conflict_do_update(index_elements=["job_id"], set_={name: added.excluded[name] for name in cell_names})
-
-
-def _row(record: GameRecord, sender: Sender, digest: bytes, now: int) -> dict[str, object]:
-    """All that goes into the rows of a job and its game, by the columns' names."""
-    content_type, facts, tags, payload = cells(record)
-    return {
-        "entity_key": encode_id(record.entity_id), "entity_type": record.entity_type,
-        "variant": b"" if sender.live else digest, "priority": int(sender.priority), "trigger": sender.trigger.value,
-        "policy": sender.policy, "rank": now - int(sender.priority) * AGEING, "checksum": digest, "raw_bytes": len(payload),
-        "enqueued_at": now, "content_type": content_type, "facts": facts, "tags": tags, "payload": payload,
-    }  # fmt: skip

@@ -51,7 +51,8 @@ FLOORS = """
     journal:     errors model database
     jobs:        model database
     leases:      errors model clock database journal jobs
-    queue:       errors model clock database jobs
+    enqueuing:   model database jobs
+    queue:       errors model clock database jobs enqueuing
     backends:    errors model units clock packs stores
 
     ownership:   errors catalog backends
@@ -93,7 +94,7 @@ FLOORS = """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""
 
 ONLY_IN = {
-    "sqlalchemy": "database query accession catalog journal jobs leases queue",
+    "sqlalchemy": "database query accession catalog journal jobs leases enqueuing queue",
     "alembic": "database",
     "sqlite3": "database",
     "psycopg": "",
@@ -113,7 +114,7 @@ ONLY_IN = {
 BUILT_SQL = [
     ("database.engine", "self._inserts[table.name]"),  # what SQLAlchemy compiles of a table
     ("database.engine", "self._upserts[table.name]"),
-    ("queue", "self._sql"),  # likewise
+    ("enqueuing", "self._sql"),  # likewise
     ("database.postgresql", "f'SELECT pg_advisory_xact_lock{suffix}(:lock)'"),  # "_shared" or nothing
     ("database.postgresql", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),
     ("database.postgresql", "f'SELECT pg_advisory_unlock{suffix}(:lock)'"),

@@ -1,12 +1,13 @@
-"""What PostgreSQL has and SQLite has not: advisory locks."""
+"""What PostgreSQL has and SQLite has not: advisory locks, and rows that are copied."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, exc, text
 
 from gamearchive.errors import LockedError
 
@@ -46,3 +47,22 @@ def hold(connection: Connection, number: int, *, shared: bool, wait: float, name
         yield
     finally:
         connection.execute(text(f"SELECT pg_advisory_unlock{suffix}(:lock)"), {"lock": number})
+
+
+def binary(statement: str) -> str:
+    """A statement to which arrays of bytes go over as they are: written out as text, they take four times as long."""
+    return statement.replace("%s::BYTEA[]", "%b::BYTEA[]")
+
+
+def copy(connection: Connection, table: Table, rows: Iterable[tuple[object, ...]]) -> None:
+    """Add many rows as fast as can be; values stand in the order of the table's columns."""
+    dialect = connection.dialect
+    driver: Any = connection.connection.driver_connection
+    kinds = [str(column.type.compile(dialect=dialect)).lower() for column in table.columns]
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} FROM STDIN (FORMAT BINARY)") as copied:
+            copied.set_types(kinds)
+            for row in rows:
+                copied.write_row(row)
+    except dialect.loaded_dbapi.Error as error:
+        raise exc.DBAPIError.instance("COPY", None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
