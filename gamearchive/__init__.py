@@ -43,6 +43,7 @@ accession          how entries come into the catalog, all of a batch in one tran
 catalog            what is archived, where it lies, and how sure that is
 journal            snapshots of games in play, each of the server that plays it
 jobs               games that are to be archived: the states of a job, and what was tried
+steps              a job's steps from state to state
 leases             a worker's session: it leases jobs, and says what became of them
 enqueuing          how games come into the queue
 queue              what waits to be archived: put there, listed, tried again, discarded
@@ -71,9 +72,9 @@ cli                the command line: it parses, calls one method, and shows the 
 =================  =========================================================================================================
 
 Some things are one module's alone: SQLAlchemy is known to the database and what is built on it alone (``query``, ``accession``,
-``catalog``, ``journal``, ``jobs``, ``leases``, ``enqueuing``, ``queue``), Typer to ``cli``, Rich and the standard streams to
-``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``. Every parameter of an SQL
-statement is bound, and nothing is ever unpickled.
+``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``), Typer to ``cli``, Rich and the standard
+streams to ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``. Every parameter
+of an SQL statement is bound, and nothing is ever unpickled.
 
 How a game travels
 ------------------

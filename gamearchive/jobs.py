@@ -27,35 +27,25 @@ The table's constraints hold which columns each state has (`database.schema`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Row,
-    Text,
     and_,
     bindparam,
-    delete,
-    exists,
     func,
-    insert,
-    literal,
     or_,
-    select,
-    text,
     true,
-    update,
 )  # fmt: skip
 
-from gamearchive.database import postgresql
 from gamearchive.database.engine import Database
-from gamearchive.database.records import plain
-from gamearchive.database.schema import job_attempts, job_records, jobs
+from gamearchive.database.schema import jobs
 from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord, Sender, decode_id, encode_id
 
 AGEING = 60_000_000
@@ -159,90 +149,6 @@ class JobFilter:
     ids: Collection[int] | None = None
 
 
-class GivenBack(msgspec.Struct, frozen=True, gc=False):
-    """Where a job goes that its worker did not archive, and whether that attempt counts."""
-
-    id: int
-    state: JobState
-    due_at: int | None = None
-    counts: bool = False
-
-
-_NEWER = jobs.alias("newer")
-_OVERTAKEN = exists().where(
-    _NEWER.c.entity_key == jobs.c.entity_key,
-    _NEWER.c.entity_type == jobs.c.entity_type,
-    _NEWER.c.variant == jobs.c.variant,
-    text("newer.state IN (0, 2)"),  # as the index has it: SQLite takes it for no other spelling
-)
-_UNLEASED: dict[str, None] = {"worker": None, "token": None, "leased_at": None}
-_GIVE_BACK = (
-    update(jobs)
-    .where(jobs.c.id == bindparam("job"))
-    .values(
-        state=bindparam("to"),
-        due_at=bindparam("due"),
-        attempts=jobs.c.attempts + bindparam("counted"),
-        finished_at=bindparam("finished"),
-        error=bindparam("said"),
-        **_UNLEASED,
-    )
-)
-
-
-def note(database: Database, connection: Connection, ids: Sequence[int], now: int, outcome: Outcome, error: str | None) -> None:
-    """Write into the history how the attempts at some RUNNING jobs ended."""
-    before = select(func.coalesce(func.max(job_attempts.c.number), 0)).where(job_attempts.c.job_id == jobs.c.id)
-    rows = select(
-        jobs.c.id, before.scalar_subquery() + 1, jobs.c.leased_at, literal(now), jobs.c.worker, literal(int(outcome)),
-        literal(error, Text),
-    ).where(database.among(jobs.c.id, ids))  # fmt: skip
-    connection.execute(insert(job_attempts).from_select(list(job_attempts.c), rows))
-
-
-def give_back(
-    database: Database,
-    connection: Connection,
-    given: Sequence[GivenBack],
-    now: int,
-    outcome: Outcome,
-    error: str | None,
-) -> None:
-    """Take RUNNING jobs, locked by the caller, away from their worker; where something newer of the game waits, for good."""
-    if not given:
-        return
-    stop_enqueuing(database, connection)
-    ids = [each.id for each in given]
-    error = None if error is None else plain(error)
-    note(database, connection, ids, now, outcome, error)
-    overtaken = set(connection.scalars(select(jobs.c.id).where(database.among(jobs.c.id, ids), _OVERTAKEN)))
-    rows = [
-        {
-            "job": each.id, "to": int(each.state), "due": each.due_at, "counted": int(each.counts), "said": error,
-            "finished": now if each.state is JobState.FAILED else None,
-        }
-        for each in given
-        if each.id not in overtaken
-    ]  # fmt: skip
-    if rows:
-        connection.execute(_GIVE_BACK, rows)
-    cancel(database, connection, sorted(overtaken), now, "Something newer of this game waits.")
-
-
-def stop_enqueuing(database: Database, connection: Connection) -> None:
-    """Make sure that what is pending stays as it is until the transaction ends: nothing else can be enqueued meanwhile."""
-    if database.path is None:
-        postgresql.lock(connection, postgresql.ENQUEUING)
-
-
-def cancel(database: Database, connection: Connection, ids: Sequence[int], now: int, why: str) -> None:
-    """Cancel jobs that nobody works on any more, and let go of their games."""
-    if ids:
-        values = {"state": int(JobState.CANCELLED), "due_at": None, "finished_at": now, "error": why, **_UNLEASED}
-        connection.execute(update(jobs).where(database.among(jobs.c.id, ids)).values(values))
-        connection.execute(delete(job_records).where(database.among(job_records.c.job_id, ids)))
-
-
 def matching(database: Database, found: JobFilter) -> ColumnElement[bool]:
     """The condition that a filter is."""
     # States are written into the statement, for else SQLite takes no index that is for one of them.
@@ -271,4 +177,9 @@ def status_of(row: Row[Any]) -> JobStatus:
 
 def sender_of(row: Row[Any]) -> Sender:
     """On whose behalf a job is."""
-    return Sender(ArchivalTrigger(row.trigger), ArchivalPriority(row.priority), row.policy, live=not row.variant)
+    return _sender(row.trigger, row.priority, row.policy, not row.variant)
+
+
+@lru_cache(maxsize=256)
+def _sender(trigger: str, priority: int, policy: str | None, live: bool) -> Sender:
+    return Sender(ArchivalTrigger(trigger), ArchivalPriority(priority), policy, live)

@@ -22,7 +22,7 @@ from itertools import accumulate
 from random import SystemRandom
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, delete, exists, insert, or_, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, literal_column, or_, select, text, update
 
 from gamearchive.clock import Clock
 from gamearchive.database import processes
@@ -32,9 +32,10 @@ from gamearchive.database.processes import Process
 from gamearchive.database.records import record_of
 from gamearchive.database.schema import job_records, jobs, workers
 from gamearchive.errors import ConfigurationError, GameArchiveError, LeaseLostError, LockedError
-from gamearchive.jobs import GivenBack, Job, JobState, Outcome, cancel, give_back, note, sender_of
+from gamearchive.jobs import Job, JobState, Outcome, sender_of
 from gamearchive.journal import settle
 from gamearchive.model import id_problem
+from gamearchive.steps import RETRYABLE, RUNNING, WAITING, GivenBack, Steps
 
 LEASE_SECONDS = 10.0
 """A worker whose beats others have not seen rise for so long is dead. It beats some four times as often."""
@@ -49,8 +50,6 @@ RETRY_SECONDS = 30.0
 
 _POLL_SECONDS = 0.25
 
-# As the indexes have it: SQLite takes one for no other spelling.
-_WAITING, _RUNNING, _RETRYABLE = text("jobs.state = 0"), text("jobs.state = 1"), text("jobs.state = 2")
 _OLDER, _BUSY = jobs.alias("older"), jobs.alias("busy")
 _BLOCKED = or_(
     exists().where(
@@ -63,15 +62,18 @@ _BLOCKED = or_(
 )
 """Whether an older job of the same game has yet to be done."""
 
-_DONE = jobs.alias("done")
-_SUPERSEDED = and_(
-    text("jobs.state = 3"),
-    jobs.c.entity_key == _DONE.c.entity_key,
-    jobs.c.entity_type == _DONE.c.entity_type,
-    jobs.c.variant == _DONE.c.variant,
-    jobs.c.id < _DONE.c.id,
+_READY = (
+    select(jobs.c.id, jobs.c.raw_bytes)
+    .where(WAITING, ~_BLOCKED)
+    .order_by(jobs.c.rank, jobs.c.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True, of=jobs)
 )
-"""Whether a dead letter is of a state of a game that a newer one has followed, or of the same bytes."""
+_DUE = (
+    select(jobs.c.id)
+    .where(RETRYABLE, or_(jobs.c.due_at <= bindparam("now"), jobs.c.due_at > bindparam("latest")))
+    .with_for_update(skip_locked=True)
+)
 
 
 class Beat(NamedTuple):
@@ -123,6 +125,17 @@ class WorkerSession:
         self._retry_seconds = retry_seconds
         self._random = SystemRandom()
         self._token: int | None = None
+        self._steps = Steps(database)
+        these = database.among(jobs.c.id, "ids")
+        self._lease = update(jobs).where(these).values(
+            state=literal_column("1"), worker=bindparam("name"), token=bindparam("token"), leased_at=bindparam("now")
+        )  # fmt: skip
+        self._games = (
+            select(jobs, job_records)
+            .join(job_records, job_records.c.job_id == jobs.c.id)
+            .where(these)
+            .order_by(jobs.c.rank, jobs.c.id)
+        )
         self._silence = _Silence(lease_seconds, clock)
         self._arrivals = Arrivals(database)
 
@@ -191,15 +204,12 @@ class WorkerSession:
             if self._renew(connection):
                 return []
             self._promote(connection, now)
-            ready = select(jobs.c.id, jobs.c.raw_bytes).where(_WAITING, ~_BLOCKED)
-            if types:
-                ready = ready.where(jobs.c.entity_type.in_(types))
-            ready = ready.order_by(jobs.c.rank, jobs.c.id).limit(limit).with_for_update(skip_locked=True, of=jobs)
-            ids = _within([(row.id, row.raw_bytes) for row in connection.execute(ready)], max_bytes)
+            ready = _READY.where(jobs.c.entity_type.in_(types)) if types else _READY
+            ids = _within([(row.id, row.raw_bytes) for row in connection.execute(ready, {"limit": limit}).all()], max_bytes)
             if not ids:
                 return []
-            leased = {"state": int(JobState.RUNNING), "worker": self.name, "token": self._token, "leased_at": now}
-            connection.execute(update(jobs).where(self.database.among(jobs.c.id, ids)).values(leased))
+            leased = {"ids": self.database.listed(ids), "name": self.name, "token": self._token, "now": now}
+            connection.execute(self._lease, leased)
             return self._load(connection, ids)
 
     def ack(self, connection: Connection, done: Sequence[Job]) -> None:
@@ -210,17 +220,10 @@ class WorkerSession:
         Raises:
             LeaseLostError: if one of the jobs is not this session's any more: the transaction must be undone.
         """
-        ids, now = [job.id for job in done], self._clock.now()
-        if len(self._own(connection, ids)) < len(ids):
+        ids = [job.id for job in done]
+        if len(self._steps.own(connection, ids, self._token)) < len(ids):
             raise self._lost()
-        note(self.database, connection, ids, now, Outcome.ARCHIVED, None)
-        values = {
-            "state": int(JobState.DONE), "finished_at": now, "error": None, "worker": None, "token": None, "leased_at": None
-        }  # fmt: skip
-        connection.execute(update(jobs).where(self.database.among(jobs.c.id, ids)).values(values))
-        connection.execute(delete(job_records).where(self.database.among(job_records.c.job_id, ids)))
-        superseded = connection.scalars(select(jobs.c.id).where(_SUPERSEDED, self.database.among(_DONE.c.id, ids))).all()
-        cancel(self.database, connection, superseded, now, "Something newer of this game is archived.")
+        self._steps.finish(connection, ids, self._clock.now())
         settle(connection, [(job.key, job.checksum) for job in done if job.sender.live])
 
     def retry(self, failed: Sequence[Job], error: str) -> None:
@@ -300,15 +303,12 @@ class WorkerSession:
     def _promote(self, connection: Connection, now: int) -> None:
         """Let jobs wait for a worker whose next try is due. One that is due later than can be was put off before the clock
         was set back."""
-        due = or_(jobs.c.due_at <= now, jobs.c.due_at > now + _micros(MAX_DELAY_SECONDS))
-        ids = select(jobs.c.id).where(_RETRYABLE, due).with_for_update(skip_locked=True)
-        if found := connection.scalars(ids).all():
+        if found := connection.scalars(_DUE, {"now": now, "latest": now + _micros(MAX_DELAY_SECONDS)}).all():
             waiting = update(jobs).where(self.database.among(jobs.c.id, found))
             connection.execute(waiting.values(state=int(JobState.WAITING), due_at=None))
 
     def _load(self, connection: Connection, ids: Sequence[int]) -> list[Job]:
-        statement = select(jobs, job_records).join(job_records, job_records.c.job_id == jobs.c.id)
-        rows = connection.execute(statement.where(self.database.among(jobs.c.id, ids)).order_by(jobs.c.rank, jobs.c.id))
+        rows = connection.execute(self._games, {"ids": self.database.listed(ids)}).all()
         with self.database.decoding():
             return [
                 Job(
@@ -322,20 +322,13 @@ class WorkerSession:
                 for row in rows
             ]
 
-    def _own(self, connection: Connection, ids: Sequence[int]) -> list[tuple[int, int]]:
-        """Those of some jobs that are still this session's, with their attempts; locked."""
-        own = select(jobs.c.id, jobs.c.attempts).where(
-            self.database.among(jobs.c.id, ids), _RUNNING, jobs.c.token == self._token
-        )
-        return [(row.id, row.attempts) for row in connection.execute(own.order_by(jobs.c.id).with_for_update())]
-
     def _give_back(
         self, unfinished: Sequence[Job], outcome: Outcome, why: str, given: Callable[[int, int, int], GivenBack]
     ) -> None:
         now = self._clock.now()
         with self.database.transact() as connection:
-            own = self._own(connection, [job.id for job in unfinished])
-            give_back(self.database, connection, [given(*row, now) for row in own], now, outcome, why)
+            own = self._steps.own(connection, [job.id for job in unfinished], self._token)
+            self._steps.give_back(connection, [given(*row, now) for row in own], now, outcome, why)
 
     def _rescue(self, connection: Connection) -> Sequence[int]:
         """Strike dead workers from the list, so that nothing they do can be committed, and give back what they had."""
@@ -346,14 +339,14 @@ class WorkerSession:
         return self._rescue_orphans(connection, Outcome.DIED, "Its worker died.")
 
     def _rescue_orphans(self, connection: Connection, outcome: Outcome, why: str) -> Sequence[int]:
-        orphaned = select(jobs.c.id, jobs.c.attempts).where(_RUNNING, ~exists().where(workers.c.token == jobs.c.token))
+        orphaned = select(jobs.c.id, jobs.c.attempts).where(RUNNING, ~exists().where(workers.c.token == jobs.c.token))
         rows = connection.execute(orphaned.order_by(jobs.c.id).with_for_update(of=jobs)).all()
         died = outcome is Outcome.DIED
         given = [
             GivenBack(row.id, JobState.FAILED if died and row.attempts >= self._max_retries else JobState.WAITING, counts=died)
             for row in rows
         ]
-        give_back(self.database, connection, given, self._clock.now(), outcome, why)
+        self._steps.give_back(connection, given, self._clock.now(), outcome, why)
         return [each.id for each in given]
 
 

@@ -53,12 +53,11 @@ from gamearchive.jobs import (
     JobState,
     JobStatus,
     Outcome,
-    cancel,
     matching,
     status_of,
-    stop_enqueuing,
 )
 from gamearchive.model import ArchivalPriority, GameRecord, Sender, checksum
+from gamearchive.steps import Steps
 
 MAX_QUEUE_SIZE = 1_000_000
 
@@ -119,6 +118,7 @@ class JobQueue:
         self.max_queue_size = max_queue_size
         self._clock = clock
         self._enqueuing = Enqueuing(database)
+        self._steps = Steps(database)
         self._lock = Lock()
         self._granted = 0
 
@@ -251,7 +251,7 @@ class JobQueue:
         """
 
         def discard(connection: Connection, found: Sequence[int]) -> Mapping[int, str]:
-            cancel(self.database, connection, found, self._clock.now(), "It was discarded.")
+            self._steps.cancel(connection, found, self._clock.now(), "It was discarded.")
             return {}
 
         return self._change(ids, {JobState.WAITING, JobState.RETRYABLE, JobState.FAILED}, discard)
@@ -281,7 +281,7 @@ class JobQueue:
         refused: dict[int, str] = dict.fromkeys(ids, "there is no such job")
         for start in range(0, len(ids), _CHUNK):
             with self.database.transact() as connection:
-                stop_enqueuing(self.database, connection)
+                self._steps.stop_enqueuing(connection)
                 among = self.database.among(jobs.c.id, ids[start : start + _CHUNK])
                 rows = connection.execute(select(jobs.c.id, jobs.c.state).where(among).order_by(jobs.c.id).with_for_update())
                 found = {job_id: JobState(state) for job_id, state in rows}

@@ -50,9 +50,10 @@ FLOORS = """
     catalog:     errors model database query accession
     journal:     errors model database
     jobs:        model database
-    leases:      errors model clock database journal jobs
+    steps:       database jobs
+    leases:      errors model clock database journal jobs steps
     enqueuing:   model database jobs
-    queue:       errors model clock database jobs enqueuing
+    queue:       errors model clock database jobs steps enqueuing
     backends:    errors model units clock packs stores
 
     ownership:   errors catalog backends
@@ -94,7 +95,7 @@ FLOORS = """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""
 
 ONLY_IN = {
-    "sqlalchemy": "database query accession catalog journal jobs leases enqueuing queue",
+    "sqlalchemy": "database query accession catalog journal jobs steps leases enqueuing queue",
     "alembic": "database",
     "sqlite3": "database",
     "psycopg": "",

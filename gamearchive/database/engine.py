@@ -23,23 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Table,
-    any_,
-    bindparam,
-    create_engine,
-    delete,
-    exc,
-    func,
-    insert,
-    inspect,
-    select,
-    text,
-)
+    ARRAY, BigInteger, Column, ColumnElement, Connection, Table, Text, any_, bindparam, create_engine, delete, exc, func,
+    insert, inspect, select, text,
+)  # fmt: skip
 from sqlalchemy.engine import make_url
 
 from gamearchive.database import bulk, faults, players, postgresql, servers, sqlite
@@ -332,13 +318,18 @@ class Database:
         """Where a damaged database can be kept; None on PostgreSQL."""
         return None if self.path is None else sqlite.name_aside(self.path)
 
-    def among(self, column: ColumnElement[int], numbers: Collection[int]) -> ColumnElement[bool]:
+    def among(self, column: ColumnElement[int], numbers: Collection[int] | str) -> ColumnElement[bool]:
         """The condition that a column is one of many numbers, bound as one parameter: a thousand take as many microseconds
-        less than an ``IN`` of a thousand."""
+        less than an ``IN`` of a thousand. Of a statement that is made once, the parameter is named, and given as `listed`."""
+        name, value = (numbers, None) if isinstance(numbers, str) else (None, self.listed(numbers))
+        bound = bindparam(name, value, type_=Text() if self.path else ARRAY(BigInteger), required=False, unique=name is None)
         if self.path is None:
-            return column == any_(bindparam(None, list(numbers), type_=ARRAY(BigInteger), unique=True))
-        listed = func.json_each(f"[{','.join(map(str, numbers))}]").table_valued("value")
-        return column.in_(select(listed.c.value))
+            return column == any_(bound)
+        return column.in_(select(func.json_each(bound).table_valued("value").c.value))
+
+    def listed(self, numbers: Collection[int]) -> str | list[int]:
+        """Numbers as the parameter of `among` takes them."""
+        return list(numbers) if self.path is None else f"[{','.join(map(str, numbers))}]"
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert many rows at the driver's own speed; values stand in the order of the table's columns."""
