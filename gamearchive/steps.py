@@ -29,7 +29,7 @@ from sqlalchemy import (
 from gamearchive.database import postgresql
 from gamearchive.database.engine import Database
 from gamearchive.database.records import plain
-from gamearchive.database.schema import job_attempts, job_records, jobs
+from gamearchive.database.schema import job_attempts, job_records, jobs, workers
 from gamearchive.jobs import JobState, Outcome
 
 # States are written as the indexes have them: SQLite takes one for no other spelling.
@@ -57,8 +57,9 @@ class Steps:
     def __init__(self, database: Database) -> None:
         self._database = database
         these = database.among(jobs.c.id, "ids")
-        own = select(jobs.c.id, jobs.c.attempts).where(these, RUNNING, jobs.c.token == bindparam("token"))
-        self._own = own.order_by(jobs.c.id).with_for_update()
+        in_session = exists().where(workers.c.token == jobs.c.token)
+        own = select(jobs.c.id, jobs.c.attempts).where(these, RUNNING, jobs.c.token == bindparam("token"), in_session)
+        self._own = own.order_by(jobs.c.id).with_for_update(of=jobs)
         before = select(func.coalesce(func.max(job_attempts.c.number), 0)).where(job_attempts.c.job_id == jobs.c.id)
         ended = select(
             jobs.c.id, before.scalar_subquery() + 1, jobs.c.leased_at, bindparam("now", type_=BigInteger), jobs.c.worker,
@@ -92,7 +93,7 @@ class Steps:
         )
 
     def own(self, connection: Connection, ids: Sequence[int], token: int | None) -> list[tuple[int, int]]:
-        """Those of some jobs that run under a token, with their attempts; locked."""
+        """Those of some jobs that run in the session of this token, if that is not over, with their attempts; locked."""
         rows = connection.execute(self._own, {"ids": self._database.listed(ids), "token": token}).all()
         return [(row.id, row.attempts) for row in rows]
 

@@ -113,9 +113,9 @@ ONLY_IN = {
 """Where a module of others may be imported. Pickles run what they hold, and shutil writes what is not synced."""
 
 BUILT_SQL = [
-    ("database.engine", "self._inserts[table.name]"),  # what SQLAlchemy compiles of a table
-    ("database.engine", "self._upserts[table.name]"),
-    ("enqueuing", "self._sql"),  # likewise
+    ("database.engine", "self._upserts[table.name]"),  # what SQLAlchemy compiles of a table
+    ("enqueuing", "str(self._jobs)"),  # likewise
+    ("enqueuing", "postgresql.binary(str(self._jobs))"),
     ("database.postgresql", "f'SELECT pg_advisory_xact_lock{suffix}(:lock)'"),  # "_shared" or nothing
     ("database.postgresql", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),
     ("database.postgresql", "f'SELECT pg_advisory_unlock{suffix}(:lock)'"),

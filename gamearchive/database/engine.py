@@ -23,8 +23,23 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY, BigInteger, Column, ColumnElement, Connection, Table, Text, any_, bindparam, create_engine, delete, exc, func,
-    insert, inspect, select, text,
+    ARRAY,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    create_engine,
+    delete,
+    exc,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
 )  # fmt: skip
 from sqlalchemy.engine import make_url
 
@@ -86,7 +101,6 @@ class Database:
             self.players = players.PostgreSQLPlayerIndex()
         else:
             raise ConfigurationError(f"The database {self.name} is neither SQLite in a file nor PostgreSQL.", hint=_HOW_TO_NAME)
-        self._inserts: dict[str, str] = {}
         self._upserts: dict[str, str] = {}
         self._checked = False
 
@@ -336,9 +350,7 @@ class Database:
         if self.path is not None:
             bulk.insert(connection, table.name, rows)
         elif rows:
-            if table.name not in self._inserts:
-                self._inserts[table.name] = str(insert(table).compile(dialect=self.engine.dialect))
-            connection.exec_driver_sql(self._inserts[table.name], list(rows))
+            postgresql.copy(connection, table, rows)
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], owner: Column[int]) -> int:
         """Insert rows, or write over those with the same primary key and the same ``owner``, at the driver's own speed.

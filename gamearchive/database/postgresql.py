@@ -58,7 +58,7 @@ def copy(connection: Connection, table: Table, rows: Iterable[tuple[object, ...]
     """Add many rows as fast as can be; values stand in the order of the table's columns."""
     dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
-    kinds = [str(column.type.compile(dialect=dialect)).lower() for column in table.columns]
+    kinds = [str(column.type.compile(dialect=dialect)).lower().partition(" collate ")[0] for column in table.columns]
     try:
         with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} FROM STDIN (FORMAT BINARY)") as copied:
             copied.set_types(kinds)
