@@ -9,12 +9,10 @@ It is what the command line works with, and what `ArchiveManager` adds the live 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -22,7 +20,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from msgspec import structs
 
-from gamearchive.archive import Archive, OnConflict
+from gamearchive.archive import Added, Archive, OnConflict
 from gamearchive.backends.base import Holdings
 from gamearchive.backends.foreign import ForeignHoldings, TwoMethods
 from gamearchive.backends.packed import PackArchiveBackend
@@ -31,6 +29,7 @@ from gamearchive.backends.succession import Succession
 from gamearchive.catalog import Catalog, Page, Sizes, Total
 from gamearchive.clock import Clock, SystemClock
 from gamearchive.database.engine import Database
+from gamearchive.desk import JobDesk
 from gamearchive.errors import (
     IntegrityError,
     LockedError,
@@ -41,9 +40,11 @@ from gamearchive.errors import (
     UnsupportedError,
     UsageError,
 )
-from gamearchive.model import ArchiveEntry
+from gamearchive.lanes import Lanes
+from gamearchive.model import ArchiveEntry, EntityKey, Sender
 from gamearchive.ownership import adopt_owner, check_owner
 from gamearchive.query import ArchiveQuery
+from gamearchive.queue import JobQueue
 from gamearchive.settings import Settings
 from gamearchive.stores.registry import folder_of
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:  # each verb is imported where it is used, for a command uses 
     from gamearchive.operations.ingest import Ingested
     from gamearchive.operations.rebuild import Rebuilt
     from gamearchive.operations.restore import Restored
+    from gamearchive.operations.spool import Spooled
     from gamearchive.operations.verify import Checked
     from gamearchive.readers import ReadOptions
 
@@ -67,7 +69,7 @@ class SetAside:
     path: Path
 
 
-class Administration:
+class Administration(Lanes):
     """The archive that some settings describe.
 
     Args:
@@ -77,12 +79,10 @@ class Administration:
     """
 
     def __init__(self, settings: Settings, clock: Clock | None = None, *, backend: TwoMethods | None = None) -> None:
+        super().__init__()
         self.settings = settings
         self._backend = backend
         self.clock = clock or SystemClock()
-        self._reading = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-read")
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="gamearchive-write")
-        self._under_way: dict[Iterator[object], ThreadPoolExecutor] = {}
 
     @cached_property
     def database(self) -> Database:
@@ -97,6 +97,16 @@ class Administration:
         else:
             holdings = open_holdings(self.settings.storage, level=self.settings.compression_level)
         return Archive(Catalog(self.database), holdings, self.clock)
+
+    @cached_property
+    def queue(self) -> JobQueue:
+        """What waits to be archived."""
+        return JobQueue(self.database, self.clock)
+
+    @cached_property
+    def jobs(self) -> JobDesk:
+        """The queue's jobs, to look at and to decide about."""
+        return JobDesk(self.queue, self._read)
 
     def succeed(self, backend: TwoMethods) -> None:
         """Put another backend in the place of the present one, whose games are still read from it."""
@@ -125,10 +135,7 @@ class Administration:
 
     async def close(self) -> None:
         """Leave what is under way after the step in hand, and let go of everything."""
-        for iterator in list(self._under_way):
-            await self._leave(iterator)
-        for executor in (self._writing, self._reading):
-            await asyncio.to_thread(executor.shutdown)
+        await self._end()
         if "core" in self.__dict__:
             self.core.holdings.close()
         if "database" in self.__dict__:
@@ -154,15 +161,52 @@ class Administration:
                     check_owner(self.core.catalog, self.core.holdings, claim=False)
                 yield from ingest(self.core, sources, options, on_conflict=on_conflict, dry_run=True, stopping=stopping)
                 return
-            self._refuse_a_second_catalog()
-            self.database.create()
-            with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
-                self.core.catalog = Catalog(self.database)  # another process may have made it anew, with other numbers
-                check_owner(self.core.catalog, self.core.holdings, claim=True)
-                self.core.holdings.sweep()
+            with self._adding():
                 yield from ingest(self.core, sources, options, on_conflict=on_conflict, stopping=stopping)
 
         return self._stream(steps, self._writing)
+
+    def spool(
+        self,
+        sources: Iterable[str],
+        options: ReadOptions,
+        sender: Sender,
+        *,
+        dry_run: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> AsyncIterator[Spooled]:
+        """Enqueue all games of files, folders or standard input: see `operations.spool`."""
+        from gamearchive.operations.spool import spool
+
+        options = structs.replace(options, own=(*options.own, *self.own))
+
+        def steps() -> Iterator[Spooled]:
+            with nullcontext() if dry_run else self._adding():
+                yield from spool(self.queue, sources, options, sender, dry_run=dry_run, stopping=stopping)
+
+        return self._stream(steps, self._writing)
+
+    async def archive_active(self, keys: Sequence[EntityKey], *, dry_run: bool = False) -> Added:
+        """Archive games in play as they are now: see `operations.active`."""
+        from gamearchive.operations.active import archive_active
+
+        def work() -> Added:
+            self.database.check()
+            with self._adding():
+                return archive_active(self.core, self.queue, keys, dry_run=dry_run)
+
+        return await self._write(work)
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """A block that adds to the archive, which is made if there is none."""
+        self._refuse_a_second_catalog()
+        self.database.create()
+        with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
+            self.core.catalog = Catalog(self.database)  # another process may have made it anew, with other numbers
+            check_owner(self.core.catalog, self.core.holdings, claim=True)
+            self.core.holdings.sweep()
+            yield
 
     def _refuse_a_second_catalog(self) -> None:
         """Packs without a catalog: it was lost, or is elsewhere, and an empty one would know nothing of their games."""
@@ -371,9 +415,6 @@ class Administration:
         """What there is, by type and day of archiving."""
         return await self._read(self.core.catalog.totals)
 
-    async def _read(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reading, self._explained, call)
-
     def _explained(self, call: Callable[[], T]) -> T:
         """A call's result; where there is no catalog but there are packs, its error says how to come by one."""
         try:
@@ -385,25 +426,6 @@ class Administration:
                 f"There is no catalog in {self.database.name}, but there are packs in {self.core.holdings.name}.",
                 hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
             ) from error
-
-    async def _stream(self, steps: Callable[[], Iterator[T]], executor: ThreadPoolExecutor) -> AsyncIterator[T]:
-        """Iterate in a thread. Closed early, the iteration is closed in that thread as well."""
-        loop = asyncio.get_running_loop()
-        iterator = await loop.run_in_executor(executor, lambda: iter(steps()))
-        done = object()
-        self._under_way[iterator] = executor
-        try:
-            while (step := await loop.run_in_executor(executor, self._explained, partial(next, iterator, done))) is not done:
-                yield step
-        finally:
-            await self._leave(iterator)
-
-    async def _leave(self, iterator: Iterator[object]) -> None:
-        """Close an iteration, in its own thread, unless that was done."""
-        executor = self._under_way.pop(iterator, None)
-        close = getattr(iterator, "close", None)
-        if executor is not None and close is not None:
-            await asyncio.get_running_loop().run_in_executor(executor, close)
 
 
 def _holdings_of(backend: TwoMethods) -> Holdings:

@@ -10,7 +10,7 @@ with, and a ``hint``: the next thing to do. A message is a full sentence that na
 | 3         | finished, with problems                                            |
 | 10        | no archive there                                                   |
 | 11        | locked, or leased by another process                               |
-| 12        | no such game                                                       |
+| 12        | no such game or job                                                |
 | 13        | exists already                                                     |
 | 14        | integrity: a checksum or a format is wrong                         |
 | 15        | storage or database unavailable                                    |

@@ -30,7 +30,7 @@ from gamearchive.database.records import cells, plain, record_of
 from gamearchive.database.schema import servers as servers_table
 from gamearchive.database.schema import snapshots
 from gamearchive.database.servers import Lease, LivingError, Server
-from gamearchive.errors import ConfigurationError, GameArchiveError, LeaseLostError
+from gamearchive.errors import ConfigurationError, GameArchiveError, LeaseLostError, LockedError
 from gamearchive.model import (
     ArchivalPriority,
     ArchivalTrigger,
@@ -94,6 +94,20 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
         if self.handover is None:
             return State.IN_PLAY
         return State.FAILED if self.failed else State.HANDED_OVER
+
+
+class Copy(NamedTuple):
+    """A snapshot of whatever server's, and whether that server lives."""
+
+    snapshot: Snapshot
+    alive: bool
+
+
+class ChangedError(LockedError):
+    """A game's snapshot is another by now, or gone."""
+
+    code = "changed"
+    default_hint = "Try again in a moment."
 
 
 class Failure(NamedTuple):
@@ -297,6 +311,34 @@ def settle(connection: Connection, archived: Iterable[tuple[EntityKey, bytes]]) 
     rows = [{"type": key.entity_type, "key": encode_id(key.entity_id), "digest": digest} for key, digest in archived]
     if rows:
         connection.execute(delete(snapshots).where(*_GAME, snapshots.c.checksum == bindparam("digest")), rows)
+
+
+def find(database: Database, keys: Sequence[EntityKey]) -> dict[EntityKey, Copy]:
+    """The latest snapshots of those of some games that are in the journal, whosever they are."""
+    found: dict[EntityKey, Copy] = {}
+    for some in _parts(keys, _READ):
+        with database.read() as connection:
+            living = servers.living(connection)
+            for row in connection.execute(select(snapshots).where(_any_of(some))):
+                snapshot = _snapshot(row)
+                found[snapshot.key] = Copy(snapshot, row.server_id in living)
+    return found
+
+
+def settle_copies(connection: Connection, copies: Sequence[Copy]) -> None:
+    """Take away the snapshots of dead servers that are archived now, and make sure that none has changed since.
+
+    For the transaction that names them in the catalog.
+
+    Raises:
+        ChangedError: if one has.
+    """
+    for copy in copies:
+        key = copy.snapshot.key
+        values = {"type": key.entity_type, "key": encode_id(key.entity_id)}
+        if connection.scalar(select(snapshots.c.checksum).where(*_GAME), values) != copy.snapshot.checksum:
+            raise ChangedError(f"The game {key.entity_id!r} has gone on meanwhile.")
+    settle(connection, [(copy.snapshot.key, copy.snapshot.checksum) for copy in copies if not copy.alive])
 
 
 def _others(connection: Connection, server_id: int, keys: Sequence[EntityKey]) -> dict[EntityKey, str]:

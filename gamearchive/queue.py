@@ -45,7 +45,7 @@ from gamearchive.database.engine import Database
 from gamearchive.database.processes import Process
 from gamearchive.database.schema import job_attempts, jobs, workers
 from gamearchive.enqueuing import Enqueuing, row_of
-from gamearchive.errors import CapacityError, NotFoundError
+from gamearchive.errors import CapacityError, LockedError, NotFoundError
 from gamearchive.jobs import (
     AGEING,
     Attempt,
@@ -56,7 +56,8 @@ from gamearchive.jobs import (
     matching,
     status_of,
 )
-from gamearchive.model import ArchivalPriority, GameRecord, Sender, checksum
+from gamearchive.journal import Copy, settle_copies
+from gamearchive.model import ArchivalPriority, GameRecord, Sender, checksum, encode_id
 from gamearchive.steps import Steps
 
 MAX_QUEUE_SIZE = 1_000_000
@@ -270,6 +271,27 @@ class JobQueue:
             return {}
 
         return self._change(ids, {JobState.WAITING, JobState.RETRYABLE}, bump)
+
+    def overtake(self, connection: Connection, copies: Sequence[Copy]) -> None:
+        """Settle copies of games in play that are archived past the queue, in the transaction that names them in the catalog.
+
+        Jobs that wait with older states of these games are cancelled, for they would follow a newer one.
+
+        Raises:
+            ChangedError: if a game has gone on since it was copied.
+            LockedError: if a worker has one of these games in hand.
+        """
+        self._steps.stop_enqueuing(connection)
+        older: list[int] = []
+        for copy in copies:
+            key = copy.snapshot.key
+            game = jobs.c.entity_key == encode_id(key.entity_id), jobs.c.entity_type == key.entity_type
+            if connection.scalar(select(jobs.c.id).where(*game, text("jobs.state = 1"))) is not None:
+                raise LockedError(f"The game {key.entity_id!r} is just being archived.", hint="Try again in a moment.")
+            waiting = select(jobs.c.id).where(*game, _PENDING, jobs.c.checksum != copy.snapshot.checksum)
+            older += connection.scalars(waiting.where(func.length(jobs.c.variant) == 0))
+        self._steps.cancel(connection, older, self._clock.now(), "Something newer of this game is archived.")
+        settle_copies(connection, copies)
 
     def _change(
         self,

@@ -53,7 +53,7 @@ FLOORS = """
     steps:       database jobs
     leases:      errors model clock database journal jobs steps
     enqueuing:   model database jobs
-    queue:       errors model clock database jobs steps enqueuing
+    queue:       errors model clock database journal jobs steps enqueuing
     backends:    errors model units clock packs stores
 
     ownership:   errors catalog backends
@@ -64,10 +64,15 @@ FLOORS = """
     operations.restore:  errors model names files archive
     operations.verify:   errors model accession catalog backends archive adoption
     operations.rebuild:  errors model archive adoption
+    operations.spool:    model readers queue
+    operations.active:   errors model journal queue archive
     operations:
 
+    lanes:
+    desk:            model database jobs queue
     administration:  errors model clock settings readers stores database query catalog backends ownership archive adoption
-    administration:  operations.ingest operations.restore operations.verify operations.rebuild
+    administration:  lanes queue desk operations.ingest operations.restore operations.verify operations.rebuild
+    administration:  operations.spool operations.active
     archivers:       errors model clock database catalog journal backends archive
     parcels:         errors model archive
     worker:          errors model pace policy strategy archive archivers parcels
@@ -89,7 +94,8 @@ FLOORS = """
     testing:     errors model stores backends
 
     cli:         errors model clock units facts files settings policy readers stores database query catalog archive
-    cli:         administration bench operations.ingest operations.restore operations.verify operations.rebuild
+    cli:         jobs queue administration bench
+    cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild
     __main__:    cli
 """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""

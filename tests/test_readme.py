@@ -20,7 +20,11 @@ from gamearchive.settings import KEYS, POLICY, load_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-SUBCOMMANDS = {"config": (("config", "show"), ("config", "check")), "bench": (("bench",), ("bench", "live"))}
+SUBCOMMANDS = {
+    "config": (("config", "show"), ("config", "check")),
+    "queue": tuple(("queue", verb) for verb in ("list", "show", "retry", "discard", "bump")),
+    "bench": (("bench",), ("bench", "live")),
+}
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 

@@ -14,7 +14,7 @@ from gamearchive.errors import UsageError
 from gamearchive.units import SECOND, format_duration, format_instant, format_size, parse_moment
 
 if TYPE_CHECKING:
-    from gamearchive.model import ArchiveEntry, Tags
+    from gamearchive.model import ArchiveEntry, GameRecord, Tags
     from gamearchive.query import ArchiveQuery
 
 Time = Literal["archived", "completed", "created"]
@@ -109,6 +109,18 @@ def game_row(entry: ArchiveEntry) -> Row:
         "held": False,
         "expires_at": None,
     }
+
+
+def queued_row(record: GameRecord, checksum: bytes) -> Row:
+    """A game that is only enqueued, as every listing has it: what will be known of it once it is archived is null."""
+    from gamearchive.model import ArchiveEntry, Place, Provenance
+
+    sent = Provenance(0, tags=record.tags)
+    row = game_row(ArchiveEntry(
+        record.entity_type, record.entity_id, 0, record.content_type, record.facts, sent, len(record.payload), 0, checksum,
+        Place(""),
+    ))  # fmt: skip
+    return {**row, **dict.fromkeys(("revision", "archived_at", "trigger", "priority", "stored_bytes", "location"))}
 
 
 def instant(value: int | None) -> str | None:

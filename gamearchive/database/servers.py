@@ -131,6 +131,11 @@ def listed(connection: Connection) -> list[Server]:
     ]
 
 
+def living(connection: Connection) -> set[int]:
+    """The numbers of those servers that live."""
+    return {row.id for row in connection.execute(select(servers)).all() if _lives(connection, row)}
+
+
 def _find(connection: Connection, name: str) -> Row[tuple[object, ...]] | None:
     return connection.execute(select(servers).where(servers.c.name == name)).first()
 

@@ -60,7 +60,9 @@ def test_what_json_tells_is_a_promise(gamearchive: Run) -> None:
     item, error, told = lines(ended)
     assert list(item) == ["type", *GAME_FIELDS]
     assert list(error) == ["type", "code", "message", "source", "line", "reason"]
-    assert list(told) == ["type", "archived", "skipped", "conflicts", "failed", "raw_bytes", "stored_bytes", "seconds"]
+    assert list(told) == [
+        *("type", "archived", "queued", "skipped", "conflicts", "failed", "raw_bytes", "stored_bytes", "seconds")
+    ]
     assert [line["type"] for line in (item, error, told)] == ["item", "error", "summary"]
     assert (error["source"], error["line"]) == ("games.ndjson", 2)
     assert (told["archived"], told["skipped"], told["failed"], told["raw_bytes"]) == (1, 0, 1, 31)

@@ -36,7 +36,7 @@ def test_what_json_tells_is_a_promise(gamearchive: Run, filled: Path) -> None:
     told = json.loads(ended.out)
     assert list(told) == [
         *("games", "revisions", "raw_bytes", "stored_bytes", "ratio", "packs", "dictionaries", "dictionary_bytes"),
-        *("catalog_bytes", "types", "days"),
+        *("catalog_bytes", "types", "days", "queue"),
     ]
     games, chess = 301, 6
     assert (told["games"], told["revisions"], told["packs"]) == (games + chess, games + chess + 1, 4)
@@ -48,6 +48,17 @@ def test_what_json_tells_is_a_promise(gamearchive: Run, filled: Path) -> None:
     assert [list(each) for each in told["days"]] == [["day", *SUMS]] * len(told["days"])
     assert sum(each["games"] for each in told["days"]) == games + chess
     assert told["days"][-1]["day"] == datetime.now(UTC).date().isoformat()
+    assert told["queue"] == []
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_queue_is_told_by_state_and_priority(gamearchive: Run) -> None:
+    assert gamearchive("archive", "again.ndjson", "--queue", "--priority", "high").code == 0
+    (told,) = json.loads(gamearchive("stats", "--json").out)["queue"]
+    assert list(told) == ["state", "priority", "jobs", "raw_bytes", "oldest_enqueued_at"]
+    assert (told["state"], told["priority"], told["jobs"], told["raw_bytes"]) == ("waiting", "high", 1, 19)
+    lines = gamearchive("stats").out.splitlines()
+    assert lines[lines.index("Queue") + 2].split("\t")[:4] == ["waiting", "high", "1", "19 B"]
 
 
 @pytest.mark.usefixtures("filled")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import typer
 
 from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
-from gamearchive.cli.games import game_row, parse_tags
+from gamearchive.cli.games import game_row, parse_tags, queued_row
 from gamearchive.cli.options import option
 from gamearchive.errors import UsageError
 from gamearchive.settings import FACTS
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from gamearchive.administration import Administration
     from gamearchive.model import ArchiveEntry, Notice, Rejection
     from gamearchive.operations.ingest import Ingested
+    from gamearchive.operations.spool import Spooled
     from gamearchive.readers import ReadOptions
 
 app = command_group()
 
 
-@command(app, exits=(3, 10, 11, 14, 15, 17), example="gamearchive archive games/ --type chess --tag season=2025")
+@command(app, exits=(3, 10, 11, 12, 14, 15, 17), example="gamearchive archive games/ --type chess --tag season=2025")
 def archive(
     context: Context,
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files, folders, or - for standard input.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files, folders, or - for standard input; ids.")],
     entity_type: Annotated[str, option("--type", metavar="TYPE", help="What type of game they are.")] = "game",
     format: Annotated[  # noqa: A002 - the option's name
         str | None, option("--format", metavar="NAME", help="The format: json, pgn, opaque, or a reader installed beside.")
@@ -59,6 +60,14 @@ def archive(
     rejects: Annotated[
         str | None, option("--rejects", metavar="FILE", help="Write what was rejected, and why, as JSON lines.")
     ] = None,
+    queue: Annotated[bool, option("--queue", help="Only put them into the queue, for workers to archive.")] = False,
+    priority: Annotated[
+        Literal["low", "normal", "high", "critical"] | None,
+        option("--priority", metavar="PRIORITY", help="How urgent that is: low, normal, high or critical."),
+    ] = None,
+    active: Annotated[
+        bool, option("--active", help="The sources are ids of games in play: archive them as they are now.")
+    ] = False,
     dry_run: Annotated[bool, option("-n", "--dry-run", help="Only say what would be done.")] = False,
 ) -> int:
     """Archive games from files, folders or stdin.
@@ -66,11 +75,25 @@ def archive(
     Folders with all below them. JSON, JSON lines, PGN and anything else, also as .gz, .zst, .bz2 and .xz. What is archived
     already is passed over, so that a run that was interrupted is simply run again. A record that cannot be archived is named,
     and the rest goes on.
+
+    With --queue the games are only put into the queue. With --active, games in play are archived as their server saved them
+    last, and go on.
     """
     from gamearchive.facts import FactRules
     from gamearchive.model import check_type
     from gamearchive.readers import ReadOptions
 
+    if active and queue:
+        raise UsageError("--active and --queue exclude each other.", hint="Leave one of them out.")
+    if priority is not None and not queue:
+        raise UsageError("--priority is for the queue alone.", hint="Add --queue, or leave it out.")
+    if queue and on_conflict != "replace":
+        raise UsageError(
+            "Games from the queue become their game's next revision.",
+            hint=f"Leave out --queue, or --on-conflict {on_conflict}.",
+        )
+    if active:
+        return context.run(_archive_active(context, sources, check_type(entity_type), dry_run=dry_run))
     context.set_flags(max_record=max_record)
     pointers = dict(context.settings.facts_of(check_type(entity_type)))
     given = zip(FACTS, (id, players, winner, status, created_at, completed_at), strict=True)
@@ -84,7 +107,8 @@ def archive(
         own=() if rejects is None else (f"{Path(rejects).resolve().as_posix()}/",),
     )
     tally = _Tally(pointers, dry_run=dry_run, tagged=bool(tag))
-    return context.run(_archive(context, sources, options, on_conflict, rejects, tally), finishes_batch=True)
+    sent = (priority or "normal") if queue else None
+    return context.run(_archive(context, sources, options, on_conflict, rejects, tally, sent), finishes_batch=True)
 
 
 @dataclass(slots=True)
@@ -95,7 +119,9 @@ class _Tally:
     dry_run: bool
     tagged: bool
     count: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("archived", "skipped", "conflicts", "failed", "raw_bytes", "stored_bytes"), 0)
+        default_factory=lambda: dict.fromkeys(
+            ("archived", "queued", "skipped", "conflicts", "failed", "raw_bytes", "stored_bytes"), 0
+        )
     )
     revisions: int = 0
 
@@ -111,6 +137,17 @@ class _Tally:
         self.missing = {
             fact: pointer for fact, pointer in self.missing.items() if not any(_is_known(entry, fact) for entry in entries)
         }
+
+    def add_spooled(self, step: Spooled) -> None:
+        self.count["queued"] += len(step.records)
+        self.count["failed"] += len(step.rejections)
+        self.count["raw_bytes"] += sum(len(record.payload) for record in step.records)
+
+    def sentence_spooled(self, seconds: float) -> str:
+        count = self.count
+        said = f"{'Would queue' if self.dry_run else 'Queued'} {format_count(count['queued'], 'game')}"
+        rejected = f", {count['failed']:,} rejected" if count["failed"] else ""
+        return f"{said}, {format_size(count['raw_bytes'])}{rejected}; {seconds:.1f} s."
 
     def sentence(self, seconds: float) -> str:
         count = self.count
@@ -132,13 +169,20 @@ class _Tally:
 
 
 async def _archive(
-    context: Context, sources: list[str], options: ReadOptions, on_conflict: str, rejects: str | None, tally: _Tally
+    context: Context,
+    sources: list[str],
+    options: ReadOptions,
+    on_conflict: str,
+    rejects: str | None,
+    tally: _Tally,
+    queued: str | None,
 ) -> int:
     import gc
 
     from gamearchive import files
     from gamearchive.administration import Administration
     from gamearchive.archive import OnConflict
+    from gamearchive.model import ArchivalPriority, Sender
 
     # Batches are many objects that live for a moment and hold no cycles: looking for cycles takes a tenth of the time.
     gc.set_threshold(200_000, 50)
@@ -150,17 +194,43 @@ async def _archive(
                 _refuse_to_replace(rejects, sources, manager)
                 kept = stack.enter_context(files.atomic_writer(Path(rejects), overwrite=True))
             report = stack.enter_context(context.output.progress("Archiving", unit="games"))
-            steps = manager.archive(
-                sources, options, on_conflict=OnConflict(on_conflict), dry_run=tally.dry_run, stopping=context.stopping.is_set
-            )
-            async for step in steps:
-                _tell(context, step, kept)
-                tally.add(step)
-                report(tally.count["archived"] + tally.count["skipped"], None)
+            stopping = context.stopping.is_set
+            if queued is not None:
+                sender = Sender(priority=ArchivalPriority[queued.upper()])
+                async for spooled in manager.spool(sources, options, sender, dry_run=tally.dry_run, stopping=stopping):
+                    _tell_spooled(context, spooled, kept)
+                    tally.add_spooled(spooled)
+                    report(tally.count["queued"], None)
+            else:
+                conflict = OnConflict(on_conflict)
+                async for step in manager.archive(
+                    sources, options, on_conflict=conflict, dry_run=tally.dry_run, stopping=stopping
+                ):
+                    _tell(context, step, kept)
+                    tally.add(step)
+                    report(tally.count["archived"] + tally.count["skipped"], None)
     seconds = context.clock.monotonic() - started
     _tell_missing(context, tally)
-    context.output.summary({**tally.count, "seconds": round(seconds, 3)}, tally.sentence(seconds))
+    sentence = tally.sentence(seconds) if queued is None else tally.sentence_spooled(seconds)
+    context.output.summary({**tally.count, "seconds": round(seconds, 3)}, sentence)
     return 3 if tally.count["failed"] else 0
+
+
+async def _archive_active(context: Context, ids: Sequence[str], entity_type: str, *, dry_run: bool) -> int:
+    from gamearchive.administration import Administration
+    from gamearchive.model import EntityKey
+    from gamearchive.operations.ingest import Ingested
+
+    started = context.clock.monotonic()
+    async with Administration(context.settings, context.clock) as manager:
+        keys = [EntityKey(entity_type, entity_id) for entity_id in dict.fromkeys(ids)]
+        step = Ingested(await manager.archive_active(keys, dry_run=dry_run))
+    tally = _Tally({}, dry_run=dry_run, tagged=False)
+    tally.add(step)
+    _tell(context, step, None)
+    seconds = context.clock.monotonic() - started
+    context.output.summary({**tally.count, "seconds": round(seconds, 3)}, tally.sentence(seconds))
+    return 0
 
 
 def _refuse_to_replace(rejects: str, sources: Iterable[str], manager: Administration) -> None:
@@ -175,18 +245,29 @@ def _refuse_to_replace(rejects: str, sources: Iterable[str], manager: Administra
         raise UsageError(f"The rejects cannot be written to {rejects}.", hint="Name a file of their own: --rejects bad.ndjson.")
 
 
+def _tell_spooled(context: Context, step: Spooled, kept: BinaryIO | None) -> None:
+    if context.options.json:
+        for record, digest in zip(step.records, step.checksums, strict=True):
+            context.output.item(queued_row(record, digest))
+    _tell_left_out(context, step, kept)
+
+
 def _tell(context: Context, step: Ingested, kept: BinaryIO | None) -> None:
     if context.options.json:
         for entry in step.added.entries:
             context.output.item(game_row(entry))
+    _tell_left_out(context, step, kept)
+    for pack in dict.fromkeys(entry.place.pack for entry in step.added.entries if entry.place.pack):
+        context.output.detail(f"Wrote {pack}.")
+
+
+def _tell_left_out(context: Context, step: Ingested | Spooled, kept: BinaryIO | None) -> None:
     for rejection in step.rejections:
         _tell_of(context, rejection, "rejected")
         if kept is not None:
             kept.write(_kept(rejection))
     for notice in step.notices:
         _tell_of(context, notice, "notice")
-    for pack in dict.fromkeys(entry.place.pack for entry in step.added.entries if entry.place.pack):
-        context.output.detail(f"Wrote {pack}.")
 
 
 def _tell_of(context: Context, found: Rejection | Notice, code: str) -> None:

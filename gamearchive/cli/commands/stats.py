@@ -13,6 +13,7 @@ from gamearchive.units import SECOND, format_count, format_instant, format_size
 
 if TYPE_CHECKING:
     from gamearchive.catalog import Sizes, Total
+    from gamearchive.queue import JobCount
 
 app = command_group()
 
@@ -32,9 +33,18 @@ _TYPES = (
 )
 
 
+_JOBS = (
+    Column("state", "state"),
+    Column("priority", "priority"),
+    Column("jobs", "jobs", right=True),
+    Column("raw_bytes", "raw", show=size, right=True),
+    Column("oldest_enqueued_at", "oldest"),
+)
+
+
 @command(app, exits=(10, 15, 17), example="gamearchive stats")
 def stats(context: Context) -> None:
-    """Show totals, sizes and growth.
+    """Show totals, sizes, growth, and the queue.
 
     In all, by type, and how many games were archived a day. The ratio is what the packs take, of what the games in them take as
     they are; that of a type leaves out the packs' indexes.
@@ -46,7 +56,7 @@ async def _stats(context: Context) -> None:
     from gamearchive.administration import Administration
 
     async with Administration(context.settings, context.clock) as manager:
-        totals, sizes = await manager.totals(), await manager.sizes()
+        totals, sizes, jobs = await manager.totals(), await manager.sizes(), await manager.jobs.counts()
     types = [{"entity_type": name, **sums} for name, sums in _grouped(totals, lambda total: total.entity_type)]
     days = [{"day": day, **sums} for day, sums in _grouped(sorted(totals, key=lambda total: total.day), _day)]
     data = _document(totals, sizes)
@@ -63,7 +73,19 @@ async def _stats(context: Context) -> None:
         for day in days
     ]
     parts: list[Part] = [Fields(shown), Table(_TYPES, types), Bars(bars[-_SHOWN_DAYS:], title="Archived a day")]
-    context.output.document({**data, "types": types, "days": days}, *parts)
+    if jobs:
+        parts.insert(1, Table(_JOBS, [_job_row(each) for each in jobs], title="Queue"))
+    context.output.document({**data, "types": types, "days": days, "queue": [_job_row(each) for each in jobs]}, *parts)
+
+
+def _job_row(count: JobCount) -> dict[str, JSON]:
+    return {
+        "state": count.state.name.lower(),
+        "priority": count.priority.name.lower(),
+        "jobs": count.jobs,
+        "raw_bytes": count.raw_bytes,
+        "oldest_enqueued_at": format_instant(count.oldest),
+    }
 
 
 def _document(totals: Sequence[Total], sizes: Sizes) -> dict[str, JSON]:
