@@ -671,8 +671,7 @@ def test_counts_are_by_state_and_priority(queue: JobQueue, worker: WorkerSession
     counted = queue.counts()
     assert counted[0] == JobCount(WAITING, LOW, 2, 6, first)
     assert {(each.state, each.priority): each.jobs for each in counted} == {
-        (WAITING, LOW): 2, (RUNNING, NORMAL): 1, (RETRYABLE, HIGH): 1, (FAILED, NORMAL): 1, (CANCELLED, NORMAL): 1,
-        (DONE, NORMAL): 1,
+        (WAITING, LOW): 2, (RUNNING, NORMAL): 1, (RETRYABLE, HIGH): 1, (FAILED, NORMAL): 1
     }  # fmt: skip
 
 

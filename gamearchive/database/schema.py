@@ -310,7 +310,7 @@ jobs = Table(
 )
 
 _WAITING, _PENDING, _RUNNING = text("state = 0"), text("state IN (0, 2)"), text("state = 1")
-_RETRYABLE, _FAILED = text("state = 2"), text("state = 3")
+_RETRYABLE, _FAILED, _CURRENT = text("state = 2"), text("state = 3"), text("state < 4")
 
 
 def _partial(name: str, where: TextClause, *columns: str, unique: bool = False) -> None:
@@ -320,6 +320,7 @@ def _partial(name: str, where: TextClause, *columns: str, unique: bool = False) 
 _partial("ix_jobs_waiting", _WAITING, "rank", "id")
 _partial("uq_jobs_pending", _PENDING, "entity_key", "entity_type", "variant", unique=True)
 _partial("ix_jobs_running", _RUNNING, "entity_key", "entity_type")
+_partial("ix_jobs_current", _CURRENT, "state", "priority", "enqueued_at", "raw_bytes")  # all that counting them needs
 _partial("ix_jobs_due", _RETRYABLE, "due_at")
 _partial("ix_jobs_failed", _FAILED, "entity_key", "entity_type")
 

@@ -63,6 +63,7 @@ def upgrade() -> None:
         ("ix_jobs_waiting", sa.text("state = 0"), "rank", "id"),
         ("uq_jobs_pending", sa.text("state IN (0, 2)"), "entity_key", "entity_type", "variant"),
         ("ix_jobs_running", sa.text("state = 1"), "entity_key", "entity_type"),
+        ("ix_jobs_current", sa.text("state < 4"), "state", "priority", "enqueued_at", "raw_bytes"),
         ("ix_jobs_due", sa.text("state = 2"), "due_at"),
         ("ix_jobs_failed", sa.text("state = 3"), "entity_key", "entity_type"),
     ):
