@@ -64,6 +64,7 @@ thinning           which of them must go
 play               what happens behind their being saved: snapshots, handing over, letting go
 turns              when that happens
 keeper, recovery   their journal in a thread of its own, and what comes back from it
+relay              games that are handed over to the queue, where others archive them
 recall, entrance   reading archived games for a server, and how games come into play
 lookup             finding those in play by player or room
 repository         the games of a server, in play and archived, as if there were no difference

@@ -16,7 +16,7 @@ methods block, and are for threads; one thread at a time for each journal.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeVar
@@ -125,6 +125,9 @@ class Count(NamedTuple):
     oldest: int
 
 
+HandOver = Callable[[Connection, Sequence[Snapshot]], None]
+
+
 class Journal:
     """One server's journal.
 
@@ -133,17 +136,21 @@ class Journal:
         server: the server's name: its own, and always the same.
         lease_seconds: how long after its last write another may take this server for dead. A server that has nothing to
             write calls `renew` some times within.
+        hand_over: is given the snapshots of games that are handed over, in the transaction that writes them.
 
     Raises:
         ConfigurationError: if the name is none that a database can hold.
     """
 
-    def __init__(self, database: Database, server: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(
+        self, database: Database, server: str, *, lease_seconds: float = LEASE_SECONDS, hand_over: HandOver | None = None
+    ) -> None:
         if problem := id_problem(server):
             raise ConfigurationError(f"A server cannot be named {server!r}: {problem}.", hint="Give it a short, plain name.")
         self.database = database
         self.server = server
         self._seconds = lease_seconds
+        self._hand_over = hand_over
         self._lease: Lease | None = None
 
     def open(self, wait: float = OPEN_WAIT_SECONDS) -> None:
@@ -201,9 +208,12 @@ class Journal:
             for some in _parts(changed, _AT_ONCE):
                 made = [_row(snapshot, lease.server_id) for snapshot in some]
                 written += self.database.upsert(connection, snapshots, made, snapshots.c.server_id)
-            if written == len(changed):
-                return {}
-            return _others(connection, lease.server_id, [snapshot.key for snapshot in changed])
+            foreign: dict[EntityKey, str] = {}
+            if written < len(changed):
+                foreign = _others(connection, lease.server_id, [snapshot.key for snapshot in changed])
+            if self._hand_over is not None:
+                self._hand_over(connection, [each for each in changed if each.handover is not None and each.key not in foreign])
+            return foreign
 
     def renew(self) -> None:
         """Renew the lease where there is nothing to write.
@@ -285,6 +295,17 @@ class Journal:
             with self.database.read() as connection:
                 rows = connection.execute(select(snapshots).where(own, _any_of(some))).all()
             yield from map(_snapshot, rows)
+
+    def left(self, keys: Sequence[EntityKey]) -> set[EntityKey]:
+        """Those of some games that are still this server's, without reading them."""
+        columns = select(snapshots.c.entity_type, snapshots.c.entity_key)
+        columns = columns.where(snapshots.c.server_id == self._open_lease().server_id)
+        found: set[EntityKey] = set()
+        for some in _parts(keys, _READ):
+            with self.database.read() as connection:
+                rows = connection.execute(columns.where(_any_of(some))).all()
+            found |= {EntityKey(row.entity_type, decode_id(row.entity_key)) for row in rows}
+        return found
 
     def get(self, key: EntityKey) -> Snapshot | None:
         """One game of this server's; None if it is not there."""

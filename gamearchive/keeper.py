@@ -10,6 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 from gamearchive.errors import GameArchiveError, SchemaError
 from gamearchive.journal import Failure, Journal, Snapshot
 from gamearchive.model import EntityKey, GameRecord, Handover, checksum
+from gamearchive.queue import JobQueue
 from gamearchive.strategy import ArchivalStrategy
 
 BATCH_SNAPSHOTS = 1_000
@@ -64,6 +65,23 @@ class Keeper(Generic[T]):
         snapshots = self._journal.recover() if keys is None else self._journal.read(keys)
         while batch := await self._run(lambda: self._revive(snapshots)):
             yield batch
+
+    async def look(self, queue: JobQueue, keys: Sequence[EntityKey]) -> Mapping[EntityKey, str | None]:
+        """Those of some games, which were handed over to the queue, that are still in the journal, each with the error of its
+        job if that has failed. One that has no job gets one: it was handed over when the queue was full, or before there was
+        one."""
+
+        def look() -> Mapping[EntityKey, str | None]:
+            left = self._journal.left(keys)
+            errors = queue.errors([*left])
+            missing = [key for key in left if key not in errors]
+            if missing:
+                snapshots = list(self._journal.read(missing))
+                with queue.database.transact() as connection:
+                    queue.hand_over(connection, snapshots)
+            return {key: errors.get(key) for key in left}
+
+        return await self._run(look)
 
     async def claim(self, server: str) -> Sequence[EntityKey]:
         """See `Journal.claim`."""

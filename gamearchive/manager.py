@@ -101,7 +101,8 @@ class ArchiveManager(Administration):
         settings: where the archive is and how it is kept; None for those of files and environment.
         strategies: by entity type; None for what JSON and plain Python values make of it.
         worker: one that is set up otherwise than usual; its policies become the manager's.
-        archiver: ``"process"`` to archive in a process of its own, ``"thread"`` in this one. A backend of one's own is only
+        archiver: ``"process"`` to archive in a process of its own, ``"thread"`` in this one; ``"queue"`` is for a worker that
+            hands games over to others, as a repository's does. A backend of one's own is only
             known to this process, and so always works in threads.
         clock: the time.
 
@@ -123,8 +124,8 @@ class ArchiveManager(Administration):
         clock: Clock | None = None,
     ) -> None:
         super().__init__(settings or load_settings(), clock, backend=backend)
-        if archiver not in ("process", "thread"):
-            raise ConfigurationError(f"There is no archiver {archiver!r}.", hint='Choose "process" or "thread".')
+        if archiver not in ("process", "thread", "queue"):
+            raise ConfigurationError(f"There is no archiver {archiver!r}.", hint='Choose "process", "thread" or "queue".')
         self.entity_provider = entity_provider
         if not isinstance(policies, Policies):
             policies = Policies({**policies_from(self.settings.policies), **(policies or {})})
@@ -147,8 +148,9 @@ class ArchiveManager(Administration):
         await self._read(self._prepare)
         if not self.enable_worker:
             return
-        self._archiver = self._make_archiver()
-        self.worker.attach(self._archiver)
+        if self._kind != "queue":
+            self._archiver = self._make_archiver()
+            self.worker.attach(self._archiver)
         await self.worker.start()
         if self.enable_monitoring:
             self.worker.failure_listeners.append(self._report)

@@ -23,6 +23,7 @@ with several who enqueue at once there may be some hundredths more.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import NamedTuple
 
@@ -57,13 +58,14 @@ from gamearchive.jobs import (
     matching,
     status_of,
 )
-from gamearchive.journal import Copy, settle_copies
-from gamearchive.model import ArchivalPriority, GameRecord, Sender, checksum, encode_id
+from gamearchive.journal import Copy, Snapshot, settle_copies
+from gamearchive.model import ArchivalPriority, EntityKey, GameRecord, Sender, checksum, decode_id, encode_id
 from gamearchive.steps import Steps
 
 MAX_QUEUE_SIZE = 1_000_000
 
 _CHUNK = 1_000
+_KEYS = 100
 _PENDING = text("jobs.state IN (0, 2)")  # as the index has it
 _FEW = {JobState.RUNNING, JobState.RETRYABLE, JobState.FAILED}
 _COUNT_PENDING = select(func.count()).select_from(jobs).where(_PENDING)
@@ -276,6 +278,30 @@ class JobQueue:
             return {}
 
         return self._change(ids, {JobState.WAITING, JobState.RETRYABLE}, bump)
+
+    def hand_over(self, connection: Connection, snapshots: Sequence[Snapshot]) -> None:
+        """Enqueue live games in the transaction of the journal that hands them over: see `Journal`.
+
+        Where the queue is full they are in the journal alone, and are to be handed over later.
+        """
+        going = [(each, each.handover) for each in snapshots if each.handover is not None]
+        sent = [(each.record, Sender(to.trigger, to.priority, to.policy, live=True)) for each, to in going]
+        with suppress(CapacityError):
+            self.enqueue_within(connection, sent, checksums=[each.checksum for each, _ in going])
+
+    def errors(self, keys: Sequence[EntityKey]) -> dict[EntityKey, str | None]:
+        """Those of some live games that have a job which is not over, each with its error if that has FAILED."""
+        found: dict[EntityKey, str | None] = {}
+        for start in range(0, len(keys), _KEYS):
+            some = jobs.c.entity_key.in_([encode_id(key.entity_id) for key in keys[start : start + _KEYS]])
+            # One after another, for each state has an index of its own.
+            either = or_(_PENDING & some, text("jobs.state = 1") & some, text("jobs.state = 3") & some)
+            columns = select(jobs.c.entity_type, jobs.c.entity_key, jobs.c.state, jobs.c.error).order_by(jobs.c.id)
+            with self.database.read() as connection:
+                for row in connection.execute(columns.where(either, func.length(jobs.c.variant) == 0)).all():
+                    key = EntityKey(row.entity_type, decode_id(row.entity_key))
+                    found[key] = row.error if row.state == JobState.FAILED else None
+        return found
 
     def overtake(self, connection: Connection, copies: Sequence[Copy]) -> None:
         """Settle copies of games in play that are archived past the queue, in the transaction that names them in the catalog.

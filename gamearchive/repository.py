@@ -34,10 +34,11 @@ from gamearchive.keeper import Keeper
 from gamearchive.lookup import Lookup
 from gamearchive.manager import ArchiveManager
 from gamearchive.model import ArchivalPriority, ArchivalTrigger, id_problem
-from gamearchive.play import Play
+from gamearchive.play import Play, Writer
 from gamearchive.policy import ArchivalPolicy, policies_from
 from gamearchive.recall import Recall
 from gamearchive.recovery import Recovery
+from gamearchive.relay import Relay
 from gamearchive.settings import Settings, load_settings
 from gamearchive.strategy import ArchivalStrategy, GameArchivalStrategy
 from gamearchive.thinning import Limits
@@ -78,7 +79,7 @@ class HybridGameRepository(Generic[T]):
         when_full: what `save` does with a new game then: ``"raise"`` a `CapacityError`, or ``"wait"`` for room.
         minimum_residency: so long an unfinished game stays at least.
         server: this server's name among those that share the database; None for the machine's.
-        archiver: ``"process"`` or ``"thread"``: see `ArchiveManager`.
+        archiver: ``"process"`` or ``"thread"``: see `ArchiveManager`; or ``"queue"``: others archive, see `gamearchive worker`.
         worker: one that is set up otherwise than usual; its policies become the repository's.
         clock: the time.
 
@@ -129,6 +130,7 @@ class HybridGameRepository(Generic[T]):
             self.policies[self.entity_type], archive_on_completion, archive_after_inactive
         )
         self.policies.update(policies or {})
+        queued = archiver == "queue"
         self.archive_manager = ArchiveManager(
             self,
             backend,
@@ -141,14 +143,27 @@ class HybridGameRepository(Generic[T]):
         )
         self._durability = _choice("durability", durability, "interval", "completed", "off")
         self._keeper: Keeper[T] | None = None
+        write: Writer | None = None
         if durability != "off":
-            journal = Journal(self.archive_manager.database, server or gethostname())
+            queue = self.archive_manager.queue if queued else None
+            journal = Journal(
+                self.archive_manager.database, server or gethostname(), hand_over=queue.hand_over if queue else None
+            )
             self._keeper = Keeper(journal, self.strategy)
+            write = self._keeper.write
+            if queue is not None:
+                relay = Relay(self.strategy, self._keeper, queue)
+                self.archive_manager.worker, write = relay, relay.write
+        if queued and (self._keeper is None or worker is not None or backend is not None):
+            raise ConfigurationError(
+                "Games that others archive go through the journal, to the storage of the settings.",
+                hint='Take archiver="queue" without durability="off", worker and backend.',
+            )
         self._play: Play[T] = Play(
             self.strategy,
             self.policies,
             self.archive_manager.worker,
-            write=None if self._keeper is None else self._keeper.write,
+            write=write,
             only_finished=durability == "completed",
             limits=Limits(max_active_games, max_active_bytes, 2 * max_active_games if hard_limit is None else hard_limit),
             residency=minimum_residency.total_seconds(),

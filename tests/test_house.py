@@ -80,7 +80,8 @@ FLOORS = """
     manager:         administration archivers parcels worker
 
     thinning:    errors model policy memory active
-    keeper:      errors model strategy journal
+    keeper:      errors model strategy journal queue
+    relay:       errors model strategy journal queue parcels worker keeper
     play:        errors model clock pace policy strategy active busy answers journal archive parcels worker thinning keeper
     turns:       errors play
     recovery:    errors model clock pace journal keeper play
@@ -88,7 +89,7 @@ FLOORS = """
     entrance:    errors strategy play recall
     lookup:      pace strategy play
     repository:  errors model clock settings policy strategy backends journal manager worker
-    repository:  thinning play turns keeper recovery recall entrance lookup
+    repository:  thinning play turns keeper relay recovery recall entrance lookup
 
     bench:       errors model clock units facts files settings readers query catalog administration repository policy parcels
     testing:     errors model stores backends
