@@ -79,7 +79,11 @@ class Relay(ArchivalWorker[T]):
         Raises:
             UnsupportedError: always.
         """
-        raise UnsupportedError("Games go to the queue by their repository alone.", hint="Save the game.")
+        raise _by_the_journal_alone()
+
+    async def archive(self, record: GameRecord, sender: Sender) -> None:  # noqa: ARG002
+        """See `submit`."""
+        raise _by_the_journal_alone()
 
     def offer(self, record: GameRecord, sender: Sender) -> Parcel:
         """Note that a game is handed over, and wait for it to be archived."""
@@ -92,6 +96,14 @@ class Relay(ArchivalWorker[T]):
         """Wait no more for a game. Its job stays where it is: a newer state takes its place, or follows it."""
         self._out.pop(key, None)
         self.failed.pop(key, None)
+
+    def retry_failed(self) -> int:
+        """Dead letters are the queue's.
+
+        Raises:
+            UnsupportedError: always.
+        """
+        raise UnsupportedError("These games' jobs are in the queue.", hint="Run `gamearchive queue retry --state failed`.")
 
     async def _look_again(self) -> None:
         problem = ""
@@ -147,3 +159,7 @@ class Relay(ArchivalWorker[T]):
             self._counts["failures"] += len(failed)
             for listen in self.failure_listeners:
                 listen(failed)
+
+
+def _by_the_journal_alone() -> UnsupportedError:
+    return UnsupportedError("Games go to the queue with their snapshots alone.", hint="Save the game in its repository.")

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from playing import game, over, repository, run, until
 
-from gamearchive import ConfigurationError, HybridGameRepository, NotFoundError
+from gamearchive import ConfigurationError, HybridGameRepository, NotFoundError, UnsupportedError
 from gamearchive.archive import OnConflict
 from gamearchive.clock import SystemClock
 from gamearchive.jobs import JobFilter, JobState
 from gamearchive.leases import WorkerSession
 from gamearchive.manager import ArchiveManager
+from gamearchive.model import Sender
 from gamearchive.settings import load_settings
 
 
@@ -151,6 +152,20 @@ def test_a_deleted_game_is_waited_for_no_more(tmp_path: Path):
             assert (await repo.get_stats())["worker"]["in_flight"] == 0
             with pytest.raises(NotFoundError):
                 await repo.archive_manager.get("a")
+
+    run(play())
+
+
+def test_nothing_goes_past_the_journal(tmp_path: Path):
+    async def play() -> None:
+        async with relayed(tmp_path) as repo:
+            worker, record = repo.archive_manager.worker, repo.strategy.record(over("a"))
+            with pytest.raises(UnsupportedError, match="snapshots alone"):
+                worker.submit(over("a"))
+            with pytest.raises(UnsupportedError, match="snapshots alone"):
+                await worker.archive(record, Sender())
+            with pytest.raises(UnsupportedError, match="in the queue"):
+                worker.retry_failed()
 
     run(play())
 
