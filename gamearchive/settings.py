@@ -14,8 +14,10 @@ script's empty variable must not send games elsewhere). Only an empty environmen
 | compression_level    | Zstandard's, 1 to 22                                            | 3                               |
 | types.<type>.facts.* | JSON pointers to id, players, winner, status, created_at, completed_at | the usual names          |
 | policies.<type>.*    | options of an `ArchivalPolicy`: durations such as ``1h``, names, numbers | the type's default    |
+| worker.*             | how the daemon works: the fields of `WorkerSettings`            | those of its fields             |
+| schedule.<duty>      | when the daemon does a periodic duty: ``every 6h budget 60s``   | never                           |
 
-The last two have neither flag nor variable here: they are tables in the file. Each option of a policy is checked here for what
+The last four have neither flag nor variable here: they are tables in the file. Each option of a policy is checked here for what
 it is, and by the policy that is made of them for what it says (`policy.policies_from`). A key that nothing reads is an error
 that names the nearest one. This module is the only one that reads the environment.
 """
@@ -26,14 +28,14 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 from gamearchive.errors import ConfigurationError, UsageError
-from gamearchive.units import parse_duration, parse_size
+from gamearchive.given import POLICY, WORKER, Given, PolicyValue, as_level, as_pointer, as_schedule, as_size, mask
+from gamearchive.schedule import Schedule
 
 PREFIX = "GAMEARCHIVE_"
 FILE_NAME = "gamearchive.toml"
@@ -44,15 +46,11 @@ KEYS = ("home", "database", "storage", "max_record", "compression_level")
 FACTS = ("id", "players", "winner", "status", "created_at", "completed_at")
 """The facts whose places ``[types.<type>.facts]`` may say."""
 
-PolicyValue: TypeAlias = str | int | float | Sequence[str]
-"""What ``[policies.<type>]`` says of an option."""
+DUTIES = ("verify",)
+"""The periodic duties whose times ``[schedule]`` may say."""
 
 _DATABASES = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:")
-_LEVEL = re.compile(r"[1-9]|1[0-9]|2[0-2]")
-_POINTER = re.compile(r"/(?:[^~]|~[01])*")
-_PASSWORD = re.compile(r"(://[^:/?#@]*:)(?:[^/?#]*|[^@]*)@")
-_SECRET = re.compile(r"([?&][^=&]*(?:pass|secret|token|key|credential|signature)[^=&]*=)[^&#]*", re.IGNORECASE)
 
 
 def variable(name: str) -> str | None:
@@ -67,31 +65,39 @@ def colour_wanted() -> bool | None:
     return True if os.environ.get("FORCE_COLOR") else None
 
 
+def supervisor() -> tuple[str | None, float | None]:
+    """The socket at which systemd listens to this process, and the seconds within which its watchdog wants to hear of it."""
+    usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    watched = usec.isdigit() and pid in ("", str(os.getpid()))
+    return os.environ.get("NOTIFY_SOCKET") or None, int(usec) / 1e6 if watched else None
+
+
 def completing(program: str) -> bool:
     """Whether a shell asks this program to complete a command line, rather than to run one."""
     return bool(os.environ.get(f"_{program.upper()}_COMPLETE"))
 
 
-def mask(text: str) -> str:
-    """A URL without its secrets: its password, and those of its parameters that look like one."""
-    return _SECRET.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
-
-
 @dataclass(frozen=True)
-class Given:
-    """A value as it was given, and where: ``default``, ``file PATH``, ``environment NAME`` or ``flag NAME``.
+class WorkerSettings:
+    """How ``gamearchive worker run`` works, and how much may wait for it.
 
-    ``base`` is the folder that a relative path is relative to.
+    Args:
+        concurrency: so many batches are archived at a time.
+        batch_size: so many games are archived together at most.
+        max_retries: so many times a job is tried again.
+        retry_delay: seconds before the first retry; it doubles with each, and a part of it is left to chance.
+        max_queue_size: so many jobs may wait.
+        grace: seconds for what is being archived when the worker is to stop.
+        keep_done: for so many seconds it is known of a job that it is done.
     """
 
-    value: object
-    source: str
-    base: Path = Path()
-
-    def wrong(self, key: str, expected: str) -> ConfigurationError:
-        """The error that says this value is not what the key takes."""
-        shown = mask(self.value) if isinstance(self.value, str) else self.value
-        return ConfigurationError(f"The setting `{key}` ({self.source}) is {shown!r}, which is not {expected}.")
+    concurrency: int = 2
+    batch_size: int = 1000
+    max_retries: int = 3
+    retry_delay: float = 30.0
+    max_queue_size: int = 1_000_000
+    grace: float = 30.0
+    keep_done: float = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,8 @@ class Settings:
     compression_level: int
     facts: Mapping[str, Mapping[str, str]]
     policies: Mapping[str, Mapping[str, PolicyValue]]
+    worker: WorkerSettings
+    schedules: Mapping[str, Schedule]
     file: Path | None
     sources: Mapping[str, str]
 
@@ -133,7 +141,10 @@ class Settings:
             values |= {f"types.{entity_type}.facts.{fact}": pointer for fact, pointer in pointers.items()}
         for entity_type, policy in self.policies.items():
             values |= {f"policies.{entity_type}.{option}": value for option, value in policy.items()}
-        return values
+        for field in fields(self.worker):
+            value = getattr(self.worker, field.name)
+            values[f"worker.{field.name}"] = f"{value:g}s" if isinstance(value, float) else value
+        return values | {f"schedule.{duty}": str(schedule) for duty, schedule in self.schedules.items()}
 
 
 def load_settings(flags: Mapping[str, str | None] | None = None, config: str | None = None) -> Settings:
@@ -149,7 +160,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     given = _defaults()
     file, table = _read_file(config)
     if file is not None:
-        _refuse_unknown(table, (*KEYS, "types", "policies"), "", file)
+        _refuse_unknown(table, (*KEYS, "types", "policies", "worker", "schedule"), "", file)
         given |= {key: Given(table[key], f"file {file}", file.parent) for key in KEYS if key in table}
     for key in KEYS:
         from_environment, flag = variable(key), (flags or {}).get(key)
@@ -162,15 +173,23 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     sources |= {f"types.{entity_type}.facts.{fact}": f"file {file}" for entity_type in facts for fact in facts[entity_type]}
     policies = {} if file is None else _policies(table.get("policies", {}), file)
     sources |= {f"policies.{entity_type}.{key}": f"file {file}" for entity_type in policies for key in policies[entity_type]}
+    worker = {} if file is None else _worker(table.get("worker", {}), file)
+    schedules = {} if file is None else _schedules(table.get("schedule", {}), file)
+    sources |= {
+        f"worker.{field.name}": f"file {file}" if field.name in worker else "default" for field in fields(WorkerSettings)
+    }
+    sources |= {f"schedule.{duty}": f"file {file}" for duty in schedules}
     home = _representable(_home(given.get("home")))
     return Settings(
         home=home,
         database=_database(given["database"]) if "database" in given else _sqlite_url(home / "gamearchive.db"),
         storage=_storage(given["storage"]) if "storage" in given else (home / "packs").as_uri(),
-        max_record=_size(given["max_record"], "max_record"),
-        compression_level=_level(given["compression_level"]),
+        max_record=as_size(given["max_record"], "max_record"),
+        compression_level=as_level(given["compression_level"]),
         facts=facts,
         policies=policies,
+        worker=WorkerSettings(**worker),
+        schedules=schedules,
         file=file,
         sources=sources,
     )
@@ -238,7 +257,7 @@ def _facts(types: object, file: Path) -> dict[str, dict[str, str]]:
         pointers = _table(settings.get("facts", {}), f"{prefix}facts", file)
         _refuse_unknown(pointers, FACTS, f"{prefix}facts.", file)
         facts[entity_type] = {
-            fact: _pointer(Given(pointer, f"file {file}"), f"{prefix}facts.{fact}") for fact, pointer in pointers.items()
+            fact: as_pointer(Given(pointer, f"file {file}"), f"{prefix}facts.{fact}") for fact, pointer in pointers.items()
         }
     return facts
 
@@ -253,6 +272,20 @@ def _policies(tables: object, file: Path) -> dict[str, dict[str, PolicyValue]]:
             option: POLICY[option](Given(value, f"file {file}"), prefix + option) for option, value in options.items()
         }
     return policies
+
+
+def _worker(value: object, file: Path) -> dict[str, Any]:
+    """What ``[worker]`` says, each of its kind."""
+    table = _table(value, "worker", file)
+    _refuse_unknown(table, tuple(WORKER), "worker.", file)
+    return {key: WORKER[key](Given(said, f"file {file}"), f"worker.{key}") for key, said in table.items()}
+
+
+def _schedules(value: object, file: Path) -> dict[str, Schedule]:
+    """The schedules of ``[schedule]``."""
+    table = _table(value, "schedule", file)
+    _refuse_unknown(table, DUTIES, "schedule.", file)
+    return {duty: as_schedule(Given(said, f"file {file}"), f"schedule.{duty}") for duty, said in table.items()}
 
 
 def _by_type(value: object, key: str, file: Path) -> Iterator[tuple[str, dict[str, object]]]:
@@ -321,89 +354,3 @@ def _storage(given: Given) -> str:
     if not isinstance(given.value, str) or not _is_url(given.value, _URL):
         raise given.wrong("storage", "a URL such as file:///path/to/packs")
     return given.value
-
-
-def _size(given: Given, key: str) -> int:
-    try:
-        size = parse_size(str(given.value)) if isinstance(given.value, str | int) and not isinstance(given.value, bool) else 0
-    except UsageError:
-        size = 0
-    if size < 1:
-        raise given.wrong(key, "a size above zero, such as 64MB")
-    return size
-
-
-def _level(given: Given) -> int:
-    level = _LEVEL.fullmatch(str(given.value))  # a boolean reads "True", and a fraction has its point: neither is a level
-    if level is None:
-        raise given.wrong("compression_level", "a whole number from 1 to 22")
-    return int(level[0])
-
-
-def _pointer(given: Given, key: str) -> str:
-    if not isinstance(given.value, str) or not _POINTER.fullmatch(given.value):
-        raise given.wrong(key, "a JSON pointer such as /meta/id or /players/*/name")
-    return given.value
-
-
-def _text(given: Given, key: str) -> str:
-    if not isinstance(given.value, str):
-        raise given.wrong(key, "a text")
-    return given.value
-
-
-def _duration(given: Given, key: str) -> str:
-    try:
-        timedelta(seconds=parse_duration(str(given.value)))  # an overlong one has no timedelta
-    except (UsageError, OverflowError):
-        raise given.wrong(key, "a duration such as 90s, 15m, 6h, 7d or 1d12h") from None
-    return str(given.value)
-
-
-def _whole(given: Given, key: str) -> int:
-    if not isinstance(given.value, int) or isinstance(given.value, bool):
-        raise given.wrong(key, "a whole number")
-    return given.value
-
-
-def _real(given: Given, key: str) -> float:
-    return given.value if isinstance(given.value, float) else _whole(given, key)
-
-
-def _triggers(given: Given, key: str) -> tuple[str, ...]:
-    from gamearchive.model import ArchivalTrigger
-
-    if not isinstance(given.value, list):
-        raise given.wrong(key, 'a list of triggers, such as ["game_completed", "manual"]')
-    names = [trigger.value for trigger in ArchivalTrigger]
-    return tuple(_one_of(names, Given(name, given.source), key) for name in given.value)
-
-
-def _priority(given: Given, key: str) -> str:
-    from gamearchive.model import ArchivalPriority
-
-    return _one_of([priority.name.lower() for priority in ArchivalPriority], given, key)
-
-
-def _one_of(names: Sequence[str], given: Given, key: str) -> str:
-    if given.value not in names:
-        raise given.wrong(key, f"one of {', '.join(names)}")
-    return str(given.value)
-
-
-POLICY: Mapping[str, Callable[[Given, str], PolicyValue]] = {
-    "name": _text,
-    "triggers": _triggers,
-    "archive_after": _duration,
-    "compress_after": _duration,
-    "retention_period": _duration,
-    "batch_size": _whole,
-    "max_concurrent_archives": _whole,
-    "check_interval": _duration,
-    "memory_threshold_percent": _real,
-    "max_entities_in_memory": _whole,
-    "archive_timeout": _duration,
-    "condition": _text,
-    "priority": _priority,
-}
-"""The options that ``[policies.<type>]`` may say, and what reads each of them."""

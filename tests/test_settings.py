@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gamearchive.errors import ConfigurationError
-from gamearchive.settings import FACTS, KEYS, completing, load_settings, mask, variable
+from gamearchive.schedule import parse_schedule
+from gamearchive.settings import FACTS, KEYS, WorkerSettings, completing, load_settings, mask, variable
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,9 @@ def test_with_nothing_set_everything_lives_in_the_users_data_folder(folder: Path
     assert settings.storage == f"file://{settings.home}/packs"
     assert (settings.max_record, settings.compression_level) == (64 << 20, 3)
     assert set(settings.sources.values()) == {"default"}
-    assert set(settings.sources) == set(settings.shown()) == set(KEYS)
+    assert set(settings.sources) == set(settings.shown())
+    assert {key for key in settings.sources if not key.startswith("worker.")} == set(KEYS)
+    assert (settings.worker, settings.schedules) == (WorkerSettings(), {})
 
 
 def test_the_data_folder_is_xdgs_unless_that_is_relative(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -134,7 +137,7 @@ def test_an_unknown_key_is_named_with_its_file_and_the_nearest(folder: Path, tex
     assert raised.value.exit_code == 16
 
 
-@pytest.mark.parametrize("table", ["[[retention]]\nname = 'x'", "[worker]\nconcurrency = 2"])
+@pytest.mark.parametrize("table", ["[[retention]]\nname = 'x'", "[composite]\nwrite_quorum = 1"])
 def test_a_table_that_nothing_reads_is_not_passed_over(folder: Path, table: str) -> None:
     write(folder / "gamearchive.toml", table)
     with pytest.raises(ConfigurationError, match="is not a setting"):
@@ -279,3 +282,39 @@ def test_a_shell_that_completes_is_told_from_a_command(monkeypatch: pytest.Monke
     assert not completing("gamearchive")
     monkeypatch.setenv("_GAMEARCHIVE_COMPLETE", "complete_bash")
     assert completing("gamearchive")
+
+
+def test_the_daemons_settings_are_read_each_as_what_it_is(folder: Path) -> None:
+    file = write(
+        folder / "gamearchive.toml",
+        "[worker]\nconcurrency = 4\nbatch_size = 100\nmax_retries = 0\nretry_delay = '1m30s'\nmax_queue_size = 5000\n"
+        "grace = '0s'\nkeep_done = '7d'\n[schedule]\nverify = 'every 6h budget 60s'",
+    )
+    settings = load_settings()
+    assert settings.worker == WorkerSettings(4, 100, 0, 90.0, 5000, 0.0, 7 * 86_400.0)
+    assert settings.schedules == {"verify": parse_schedule("every 6h budget 60s")}
+    shown = {key: value for key, value in settings.shown().items() if key.startswith(("worker.", "schedule."))}
+    assert shown["worker.retry_delay"] == "90s"
+    assert shown["worker.batch_size"] == 100
+    assert shown["schedule.verify"] == "every 21600s budget 60s"
+    assert {settings.sources[key] for key in shown} == {f"file {file}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[worker]\nconcurrency = 0", "`worker.concurrency` .* is 0, which is not a whole number from 1 to 64"),
+        ("[worker]\nbatch_size = true", "`worker.batch_size` .* is True, which is not a whole number"),
+        ("[worker]\nmax_retries = -1", "`worker.max_retries` .* is -1"),
+        ("[worker]\nretry_delay = 30", "`worker.retry_delay` .* is 30, which is not a duration"),
+        ("[worker]\nmax_retrys = 3", "`worker.max_retrys` .* the nearest is `worker.max_retries`"),
+        ("worker = 3", "`worker` .* is 3, which is not a table"),
+        ("[schedule]\nverify = 'hourly'", "`schedule.verify` .* is 'hourly', which is not a schedule such as"),
+        ("[schedule]\nverify = 6", "`schedule.verify` .* is 6, which is not a schedule"),
+        ("[schedule]\nverfy = 'every 6h'", "the nearest is `schedule.verify`"),
+    ],
+)
+def test_a_daemons_setting_that_cannot_be_is_refused(folder: Path, text: str, message: str) -> None:
+    write(folder / "gamearchive.toml", text)
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings()

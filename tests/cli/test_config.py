@@ -15,7 +15,9 @@ def test_show_gives_every_setting_with_its_source(gamearchive: Run, monkeypatch:
     monkeypatch.setenv("GAMEARCHIVE_MAX_RECORD", "1KB")
     ended = gamearchive("config", "show", "--json", "--home", "/srv/games")
     assert (ended.code, ended.err) == (0, "")
-    assert json.loads(ended.out) == {
+    said = json.loads(ended.out)
+    assert said["settings"].pop("worker.grace") == {"value": "30s", "source": "default"}
+    assert said == {
         "file": str(file),
         "settings": {
             "home": {"value": "/srv/games", "source": "flag --home"},
@@ -24,6 +26,12 @@ def test_show_gives_every_setting_with_its_source(gamearchive: Run, monkeypatch:
             "max_record": {"value": 1024, "source": "environment GAMEARCHIVE_MAX_RECORD"},
             "compression_level": {"value": 9, "source": f"file {file}"},
             "types.chess.facts.id": {"value": "/meta/id", "source": f"file {file}"},
+            "worker.concurrency": {"value": 2, "source": "default"},
+            "worker.batch_size": {"value": 1000, "source": "default"},
+            "worker.max_retries": {"value": 3, "source": "default"},
+            "worker.retry_delay": {"value": "30s", "source": "default"},
+            "worker.max_queue_size": {"value": 1_000_000, "source": "default"},
+            "worker.keep_done": {"value": "86400s", "source": "default"},
         },
     }
 

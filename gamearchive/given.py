@@ -1,0 +1,165 @@
+"""A setting's value as it was given, and what reads it: each kind says what it takes, and from where it got something else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+from gamearchive.errors import ConfigurationError, UsageError
+from gamearchive.schedule import Schedule, parse_schedule
+from gamearchive.units import parse_duration, parse_size
+
+PolicyValue: TypeAlias = str | int | float | Sequence[str]
+"""What ``[policies.<type>]`` says of an option."""
+
+_LEVEL = re.compile(r"[1-9]|1[0-9]|2[0-2]")
+_POINTER = re.compile(r"/(?:[^~]|~[01])*")
+_PASSWORD = re.compile(r"(://[^:/?#@]*:)(?:[^/?#]*|[^@]*)@")
+_SECRET = re.compile(r"([?&][^=&]*(?:pass|secret|token|key|credential|signature)[^=&]*=)[^&#]*", re.IGNORECASE)
+
+
+def mask(text: str) -> str:
+    """A URL without its secrets: its password, and those of its parameters that look like one."""
+    return _SECRET.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value as it was given, and where: ``default``, ``file PATH``, ``environment NAME`` or ``flag NAME``.
+
+    ``base`` is the folder that a relative path is relative to.
+    """
+
+    value: object
+    source: str
+    base: Path = Path()
+
+    def wrong(self, key: str, expected: str) -> ConfigurationError:
+        """The error that says this value is not what the key takes."""
+        shown = mask(self.value) if isinstance(self.value, str) else self.value
+        return ConfigurationError(f"The setting `{key}` ({self.source}) is {shown!r}, which is not {expected}.")
+
+
+def as_size(given: Given, key: str) -> int:
+    """A size above zero, in bytes."""
+    try:
+        size = parse_size(str(given.value)) if isinstance(given.value, str | int) and not isinstance(given.value, bool) else 0
+    except UsageError:
+        size = 0
+    if size < 1:
+        raise given.wrong(key, "a size above zero, such as 64MB")
+    return size
+
+
+def as_level(given: Given) -> int:
+    """A level of compression, 1 to 22."""
+    level = _LEVEL.fullmatch(str(given.value))  # a boolean reads "True", and a fraction has its point: neither is a level
+    if level is None:
+        raise given.wrong("compression_level", "a whole number from 1 to 22")
+    return int(level[0])
+
+
+def as_pointer(given: Given, key: str) -> str:
+    """A JSON pointer."""
+    if not isinstance(given.value, str) or not _POINTER.fullmatch(given.value):
+        raise given.wrong(key, "a JSON pointer such as /meta/id or /players/*/name")
+    return given.value
+
+
+def _text(given: Given, key: str) -> str:
+    if not isinstance(given.value, str):
+        raise given.wrong(key, "a text")
+    return given.value
+
+
+def _duration(given: Given, key: str) -> str:
+    try:
+        timedelta(seconds=parse_duration(str(given.value)))  # an overlong one has no timedelta
+    except (UsageError, OverflowError):
+        raise given.wrong(key, "a duration such as 90s, 15m, 6h, 7d or 1d12h") from None
+    return str(given.value)
+
+
+def _seconds(given: Given, key: str) -> float:
+    return parse_duration(_duration(given, key))
+
+
+def as_schedule(given: Given, key: str) -> Schedule:
+    """A schedule."""
+    try:
+        return parse_schedule(str(given.value))
+    except UsageError as error:
+        raise given.wrong(key, "a schedule such as `daily 03:00` or `every 6h budget 60s`") from error
+
+
+def _within(least: int, most: int) -> Callable[[Given, str], int]:
+    def read(given: Given, key: str) -> int:
+        if not least <= (number := _whole(given, key)) <= most:
+            raise given.wrong(key, f"a whole number from {least:,} to {most:,}")
+        return number
+
+    return read
+
+
+def _whole(given: Given, key: str) -> int:
+    if not isinstance(given.value, int) or isinstance(given.value, bool):
+        raise given.wrong(key, "a whole number")
+    return given.value
+
+
+def _real(given: Given, key: str) -> float:
+    return given.value if isinstance(given.value, float) else _whole(given, key)
+
+
+def _triggers(given: Given, key: str) -> tuple[str, ...]:
+    from gamearchive.model import ArchivalTrigger
+
+    if not isinstance(given.value, list):
+        raise given.wrong(key, 'a list of triggers, such as ["game_completed", "manual"]')
+    names = [trigger.value for trigger in ArchivalTrigger]
+    return tuple(_one_of(names, Given(name, given.source), key) for name in given.value)
+
+
+def _priority(given: Given, key: str) -> str:
+    from gamearchive.model import ArchivalPriority
+
+    return _one_of([priority.name.lower() for priority in ArchivalPriority], given, key)
+
+
+def _one_of(names: Sequence[str], given: Given, key: str) -> str:
+    if given.value not in names:
+        raise given.wrong(key, f"one of {', '.join(names)}")
+    return str(given.value)
+
+
+POLICY: Mapping[str, Callable[[Given, str], PolicyValue]] = {
+    "name": _text,
+    "triggers": _triggers,
+    "archive_after": _duration,
+    "compress_after": _duration,
+    "retention_period": _duration,
+    "batch_size": _whole,
+    "max_concurrent_archives": _whole,
+    "check_interval": _duration,
+    "memory_threshold_percent": _real,
+    "max_entities_in_memory": _whole,
+    "archive_timeout": _duration,
+    "condition": _text,
+    "priority": _priority,
+}
+"""The options that ``[policies.<type>]`` may say, and what reads each of them."""
+
+WORKER: Mapping[str, Callable[[Given, str], int | float]] = {
+    "concurrency": _within(1, 64),
+    "batch_size": _within(1, 100_000),
+    "max_retries": _within(0, 1000),
+    "retry_delay": _seconds,
+    "max_queue_size": _within(1, 1_000_000_000),
+    "grace": _seconds,
+    "keep_done": _seconds,
+}
+"""The options that ``[worker]`` may say, and what reads each of them."""
