@@ -20,7 +20,7 @@ from gamearchive.accession import Known, Latest, OvertakenError, PackRow
 from gamearchive.backends.base import Deposit, HeldPack, Holdings
 from gamearchive.catalog import Catalog, DictionaryRow, Settle
 from gamearchive.clock import Clock
-from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
+from gamearchive.errors import IntegrityError, LeaseLostError, NotFoundError, UnsupportedError
 from gamearchive.model import (
     MAX_ID_BYTES,
     ArchiveEntry,
@@ -129,6 +129,7 @@ class Archive:
         Raises:
             StorageUnavailableError: if the bytes cannot be written; DatabaseUnavailableError: if the catalog cannot.
             OvertakenError: if other processes archive the same games without end.
+            LeaseLostError: if ``settle`` says that it may not be done; nothing is left of it.
         """
         plan = self.plan(records, sender, on_conflict)
         return self.commit(plan, self.put(plan), settle)
@@ -238,6 +239,9 @@ class Archive:
                     raise
                 plan = self.plan(plan.records, plan.sender, plan.on_conflict)
                 deposit = self.put(plan)
+            except LeaseLostError:
+                self._withdraw(deposit.packs)
+                raise
             else:
                 return Added(deposit.entries, plan.skipped, plan.conflicts, sum(row.stored_bytes for row in rows))
         if settle is not None:

@@ -14,7 +14,7 @@ from gamearchive.archive import Archive, OnConflict
 from gamearchive.backends.base import Deposit
 from gamearchive.backends.packed import PackHoldings
 from gamearchive.catalog import Catalog
-from gamearchive.errors import IntegrityError, NotFoundError, StorageUnavailableError, UsageError
+from gamearchive.errors import IntegrityError, LeaseLostError, NotFoundError, StorageUnavailableError, UsageError
 from gamearchive.model import (
     JSON,
     OPAQUE,
@@ -580,3 +580,16 @@ def test_conflicts_are_counted_apart(archive: Archive) -> None:
     archive.add([plain("a", b"one"), plain("b", b"two")])
     added = archive.add([plain("a", b"other"), plain("b", b"two")], on_conflict=OnConflict.SKIP)
     assert ([key.entity_id for key in added.skipped], [key.entity_id for key in added.conflicts]) == (["a", "b"], ["a"])
+
+
+def test_of_a_batch_that_may_not_be_committed_nothing_is_left(home: Home) -> None:
+    def refuse(_connection: object) -> None:
+        raise LeaseLostError("Others have these jobs now.")
+
+    archive = home.open()
+    archive.add(games(3))
+    with pytest.raises(LeaseLostError):
+        archive.add(games(3, first=10), settle=refuse)
+    assert (len(home.packs), len(listed(archive))) == (1, 3)
+    archive.add(games(3, first=10))
+    assert (len(home.packs), len(listed(archive))) == (2, 6)

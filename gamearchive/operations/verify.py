@@ -75,6 +75,7 @@ def verify(
     full: bool = False,
     sample: float = 1.0,
     repair: bool = False,
+    after: str = "",
     stopping: Callable[[], bool] = lambda: False,
     adding: Callable[[], bool] = lambda: False,
 ) -> Iterator[Checked]:
@@ -85,6 +86,7 @@ def verify(
         full: read every byte, and not only lengths.
         sample: the share of packs to read when ``full``, above 0 to 1; the same share of the same packs always, and the first.
         repair: mend what can be mended, mark what is lost. The caller holds the archive, exclusively.
+        after: the key of a pack that was the last of an earlier run: to go on behind it.
         stopping: whether to leave after the pack in hand.
         adding: whether somebody is adding games just now, whose packs the catalog may be about to name.
 
@@ -106,6 +108,8 @@ def verify(
         if row is not None:
             dictionary_id = (row.key.partition("/")[0], row.dictionary_id)
             needed.add(dictionary_id)
+            if row.key <= after:
+                continue
             read = full and (not begun or _chosen(row.key, sample))
             begun = True
             yield _check_pack(archive, row, held, readable=dictionary_id not in gone, full=read, repair=repair)

@@ -59,6 +59,14 @@ def test_a_sound_archive_is_sound(filled: Home, full: bool) -> None:
     )
 
 
+def test_a_run_can_go_on_behind_the_pack_that_was_the_last_of_another(filled: Home) -> None:
+    packs = [step.pack for step in verify(filled.open(), full=True) if step.pack]
+    for number, pack in enumerate(packs, 1):
+        steps = list(verify(filled.open(), full=True, after=pack))
+        assert [step.pack for step in steps if step.pack] == packs[number:]
+        assert found_by(steps) == []
+
+
 def test_nothing_archived_yet(home: Home) -> None:
     assert list(verify(home.open(), full=True, repair=True)) == []
 
