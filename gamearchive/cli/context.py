@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import typer
 
 from gamearchive.cli.options import GlobalOptions
-from gamearchive.cli.output import Output, make_output, probe_files, talk_at_once
+from gamearchive.cli.output import Output, make_output, probe_files, show_cursor, talk_at_once
 from gamearchive.cli.signals import finishing
 from gamearchive.clock import Clock
 from gamearchive.errors import ConfigurationError, RefusedError
@@ -41,6 +41,7 @@ class Context:
         running: whether the command line was understood and its command begun.
         stopping: set once the process was asked to stop.
         stopped_by: the signal that asked, if any.
+        restore: what gives the terminal back to whoever has it next, where the process leaves at once.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -50,6 +51,8 @@ class Context:
         self.running = False
         self.stopping = threading.Event()
         self.stopped_by: int | None = None
+        self.restore: Callable[[], None] = show_cursor
+        self._stops_quietly = False
         self._flags: dict[str, str | None] = {}
         self._settings: Settings | None = None
 
@@ -91,17 +94,19 @@ class Context:
             self._settings = settings
         return self._settings
 
-    def run(self, work: Coroutine[object, None, T], *, finishes_batch: bool = False) -> T:
+    def run(self, work: Coroutine[object, None, T], *, finishes_batch: bool = False, quietly: bool = False) -> T:
         """Run a coroutine to its end; once in a command.
 
         Args:
             work: what to do.
             finishes_batch: whether it looks at `stopping` between batches, and so need not be torn out of one.
+            quietly: whether it tells itself that it is stopping.
         """
         import asyncio
 
         probe_files()
-        with self._logged(), finishing(self._stop) if finishes_batch else nullcontext():
+        self._stops_quietly = quietly
+        with self._logged(), finishing(self._stop, self._restore) if finishes_batch else nullcontext():
             return asyncio.run(work)
 
     def confirm(self, question: str, *, flag: str) -> None:
@@ -137,8 +142,11 @@ class Context:
         finally:
             logger.removeHandler(handler)
 
+    def _restore(self) -> None:
+        self.restore()
+
     def _stop(self, signal_number: int) -> None:
         self.stopped_by = signal_number
         self.stopping.set()
-        if not (self.options.json or self.options.quiet):
+        if not (self.options.json or self.options.quiet or self._stops_quietly):
             talk_at_once("Finishing the batch in hand; Ctrl-C leaves at once.\n")

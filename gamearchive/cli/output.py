@@ -1,4 +1,4 @@
-"""Everything that is printed: the only module that touches the standard streams, and the only one that knows Rich.
+"""Everything that is printed: the only module that touches the standard streams.
 
 Data goes to standard output, talk (progress, summaries, warnings, errors) to standard error. A command says *what* there is to
 show, and one of two printers decides how:
@@ -35,14 +35,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from enum import Enum
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
-from gamearchive.cli.parts import Bars, Column, Fields, Part, Row, Table, plain, plain_lines, visible
+from gamearchive.cli.parts import Column, Fields, Part, Row, Table, pairs, plain, plain_lines, visible
 from gamearchive.clock import Clock
 from gamearchive.errors import GameArchiveError
 from gamearchive.settings import colour_wanted
 
 if TYPE_CHECKING:
-    from rich.console import Console, JustifyMethod, RenderableType
-    from rich.progress import Progress
+    from rich.console import Console, RenderableType
 
 Add: TypeAlias = Callable[[Row], None]
 """Takes one result of a listing."""
@@ -51,8 +50,6 @@ Report: TypeAlias = Callable[[int, float | None], None]
 
 PATIENCE_SECONDS = 1.0
 """What is over within this time shows no progress; JSON has at most one line of it in as long."""
-WIDE = 120
-"""Columns from which on a terminal is wide: it shows all of a table, and ages beside instants."""
 _TABLE_ROWS = 500
 """Rows that a terminal's table is measured by and printed with, so that a listing of any length fits the memory."""
 _SPARE_FILES = 4
@@ -112,6 +109,19 @@ class Output(ABC):
     @abstractmethod
     def summary(self, data: Row, sentence: str) -> None:
         """The end of what prints lines."""
+
+    @abstractmethod
+    def event(self, kind: str, data: Row) -> None:
+        """Something that a service did, on standard error: as a line of keys and values for people and logs.
+
+        Args:
+            kind: as lines of JSON are told apart.
+            data: what there is to say; ``time`` and ``event`` first.
+        """
+
+    def screen(self) -> Console | None:
+        """The terminal, for who takes all of it; None where there is none, or no wish for it."""
+        return None
 
     @abstractmethod
     def detail(self, sentence: str, level: int = 1) -> None:
@@ -180,6 +190,10 @@ class JSONOutput(Output):
 
     def summary(self, data: Row, sentence: str) -> None:
         self._line("summary", data)
+
+    def event(self, kind: str, data: Row) -> None:
+        if not self._quiet or kind in ("error", "summary"):
+            _talk(f"{self._encode({'type': kind, **data})}\n")
 
     def detail(self, sentence: str, level: int = 1) -> None:
         if self._verbose >= level:
@@ -253,7 +267,9 @@ class TextOutput(Output):
         if self._quiet or not _is_terminal(sys.stderr):
             yield lambda _done, _fraction: None
             return
-        begun, bar = self._clock.monotonic(), _progress_bar(self._console(sys.stderr), title)
+        from gamearchive.cli.drawing import progress_bar
+
+        begun, bar = self._clock.monotonic(), progress_bar(self._console(sys.stderr), title)
 
         def report(done: int, fraction: float | None) -> None:
             elapsed = self._clock.monotonic() - begun
@@ -273,6 +289,14 @@ class TextOutput(Output):
     def summary(self, data: Row, sentence: str) -> None:
         if not self._quiet:
             self._say("", "", sentence)
+
+    def event(self, kind: str, data: Row) -> None:
+        if not self._quiet or kind == "error":
+            level = "error" if kind == "error" else "info"
+            _talk(f"{' '.join(pairs({**data, 'level': level}))}\n")
+
+    def screen(self) -> Console | None:
+        return self._console(sys.stdout) if _is_terminal(sys.stdout) and not self._quiet else None
 
     def detail(self, sentence: str, level: int = 1) -> None:
         if self._verbose >= level:
@@ -310,8 +334,10 @@ class TextOutput(Output):
         )
 
     def _draw(self, part: Part) -> None:
+        from gamearchive.cli.drawing import drawing
+
         console = self._console(sys.stdout)
-        _write(_drawn(console, _drawing(part, console.width)))
+        _write(_drawn(console, drawing(part, console.width)))
 
 
 def make_output(clock: Clock, *, json: bool = False, quiet: bool = False, verbose: int = 0, color: str = "auto") -> Output:
@@ -394,50 +420,3 @@ def _drawn(console: Console, drawing: RenderableType, end: str = "\n") -> str:
     with console.capture() as capture:
         console.print(drawing, end=end)
     return capture.get()
-
-
-def _drawing(part: Part, width: int) -> RenderableType:
-    """A part of a document as Rich draws it, so many columns wide. Every string is made a Text, which has no markup."""
-    from rich.bar import Bar
-    from rich.console import Group
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    if isinstance(part, Table):
-        grid = Grid(box=None, pad_edge=False, header_style="bold")
-        shown = [column for column in part.columns if width >= WIDE or not column.wide]
-        for column in shown:
-            justify: JustifyMethod = "right" if column.right else "left"
-            # Rich narrows the columns first that may wrap, so these are the ones whose cells are cut instead.
-            grid.add_column(Text(column.heading), justify=justify, overflow="fold", no_wrap=not column.shorten)
-        for row in part.rows:
-            cells = [
-                Text(column.cell(row), no_wrap=column.shorten, overflow="ellipsis" if column.shorten else "fold")
-                for column in shown
-            ]
-            for column, cell in zip(shown, cells, strict=True):
-                if column.aside is not None and width >= WIDE and row.get(column.key) is not None:
-                    cell.append(f" {visible(column.aside(row.get(column.key)))}", "dim")
-            grid.add_row(*cells)
-    else:
-        grid = Grid.grid(padding=(0, 2), pad_edge=False)
-        if isinstance(part, Bars):
-            longest = max((length for _label, length, _shown in part.bars), default=0) or 1
-            for label, length, beside in part.bars:
-                grid.add_row(Text(visible(label)), Bar(longest, 0, length, width=40), Text(visible(beside), justify="right"))
-        else:
-            for key, value in part.values.items():
-                grid.add_row(Text(visible(key), "bold"), Text(visible(plain(value)), overflow="fold"))
-    if isinstance(part, Fields) or not part.title:
-        return grid
-    return Group(Text(visible(part.title), "bold"), grid)
-
-
-def _progress_bar(console: Console, title: str) -> Progress:
-    """A bar that is drawn once it is started, on the stream that talk goes to, and wiped off when it is stopped."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = [TextColumn(title), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn()]
-    bar = Progress(*columns, console=console, transient=True, redirect_stdout=False)
-    bar.add_task(title, total=None, rate="")
-    return bar

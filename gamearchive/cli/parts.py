@@ -17,6 +17,7 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 Row: TypeAlias = Mapping[str, JSON]
 
 # Control characters, marks that turn the direction of writing, separators of lines, halves of surrogate pairs.
+_BARE = re.compile(r"[^\s\"=\\]+")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -45,6 +46,20 @@ def counted_games(games: int, revisions: int) -> str:
 def visible(text: str) -> str:
     """Text that drives no terminal and stays on its line: a newline is shown as ``\\n``, an escape as ``\\x1b``."""
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def pairs(data: Row, prefix: str = "") -> Iterator[str]:
+    """A row as ``key=value`` each, in quotes where they are needed; what is unknown is left out."""
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from pairs(value, f"{prefix}{key}.")
+        elif value is not None:
+            text = visible(plain(value))
+            yield f"{prefix}{key}={text}" if _BARE.fullmatch(text) else f"{prefix}{key}={_quoted(text)}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
-from gamearchive.cli.output import show_cursor
-
 Handler = Callable[[int, FrameType | None], object]
 
 
@@ -31,10 +29,11 @@ def ending() -> Iterator[None]:
 
 
 @contextmanager
-def finishing(stop: Callable[[int], None]) -> Iterator[None]:
+def finishing(stop: Callable[[int], None], restore: Callable[[], None]) -> Iterator[None]:
     """The first signal calls ``stop`` with its number and no more; a SIGINT after that leaves at once.
 
-    Leaving at once skips all that closing down means: nothing that was acknowledged depends on it.
+    Leaving at once gives the terminal back by ``restore``, and skips all else that closing down means: nothing that was
+    acknowledged depends on it.
     """
     asked = False
 
@@ -44,7 +43,7 @@ def finishing(stop: Callable[[int], None]) -> Iterator[None]:
             asked = True
             stop(number)
         elif number == signal.SIGINT:
-            show_cursor()
+            restore()
             os._exit(128 + number)
 
     with _handling({signal.SIGINT: handle, signal.SIGTERM: handle}):

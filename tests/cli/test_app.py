@@ -243,7 +243,7 @@ def test_a_second_interrupt_leaves_at_once() -> None:
     code = """
 import os, signal, sys
 from gamearchive.cli.signals import finishing
-with finishing(lambda number: print("asked", number, flush=True)):
+with finishing(lambda number: print("asked", number, flush=True), lambda: print("restored", flush=True)):
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGTERM)
     print("going on", flush=True)
@@ -252,7 +252,7 @@ with finishing(lambda number: print("asked", number, flush=True)):
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 130
-    assert ended.stdout == "asked 2\ngoing on\n"
+    assert ended.stdout == "asked 2\ngoing on\nrestored\n"
 
 
 def test_main_works_away_from_the_main_thread(gamearchive: Run) -> None:

@@ -389,3 +389,34 @@ def test_values_as_people_read_them(value: None, shown: str) -> None:
 
 def test_ordinary_text_is_left_alone() -> None:
     assert visible("Zoë 棋 🏁 a\\b [x]") == "Zoë 棋 🏁 a\\b [x]"
+
+
+def test_an_event_is_a_line_of_keys_and_values_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(monkeypatch)
+    event: Row = {"time": "2025-03-01T12:00:00Z", "event": "failed", "job": 3, "final": False, "port": None, "message": NASTY}
+    text().event("error", event | {"what": 'a "quoted" \\ thing', "of": {"plan": 0.5, "put": 1}, "none": ""})
+    assert streams.out == ""
+    assert streams.err == (
+        "time=2025-03-01T12:00:00Z event=failed job=3 final=no "
+        r'message="a\\tb\\nc\\x1b[31m[bold]\\x07\\u202ed\\x9b2J\\ud800" what="a \"quoted\" \\ thing" '
+        'of.plan=0.5 of.put=1 none="" level=error\n'
+    )
+
+
+def test_quietly_only_errors_are_told_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(monkeypatch)
+    for printer in (text(quiet=True), make_output(ManualClock(), json=True, quiet=True)):
+        printer.event("item", {"event": "batch"})
+        printer.event("error", {"event": "failed"})
+    assert streams.err == 'event=failed level=error\n{"type":"error","event":"failed"}\n'
+
+
+def test_the_screen_is_for_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(monkeypatch)
+    assert text().screen() is None
+    streams = Streams(monkeypatch, terminal=True)
+    screen = text().screen()
+    assert screen is not None
+    assert screen.file is streams.stdout
+    assert text(quiet=True).screen() is None
+    assert make_output(ManualClock(), json=True).screen() is None
