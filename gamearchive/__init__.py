@@ -20,6 +20,8 @@ tests/test_house.py holds the table.
 errors             what can go wrong: each class has a code, an exit code and a hint
 model              the values that travel: game records, facts, catalog entries, places
 clock, units       the time; durations, sizes and instants, read and printed
+schedule           when a periodic duty is due
+events             what a daemon tells of itself
 names              what games are restored under: safe whatever their ids hold
 encoding           plain Python values as JSON, exactly
 pace               work on the event loop in slices
@@ -28,6 +30,7 @@ expression         conditions on games: read from their text, and tried on a gam
 -- leaves          each knows one thing, and none knows another leaf
 forms, strategy    games in play, of whatever class, as bytes and back; what they are known by, and when they are over
 files              the durable writes to disk, and locks between processes
+given              a setting's value as it was given, and what reads it
 settings           every setting with where it comes from; the only module that reads the environment
 policy             when a game goes to the archive, is compressed and expires: a policy for each type, and its decisions
 readers            files of games, in JSON, PGN or any format, as a stream of game records
@@ -35,6 +38,10 @@ packs              the format of packs, and the dictionaries that their frames a
 stores             whole objects by key: in a folder, in memory, or wherever a package installed beside this one puts them
 database           tables and engine: connections, transactions and locks, on SQLite and on PostgreSQL
 memory             how full the memory is that the process may use
+breaker            what cannot be reached is left alone for a while
+metrics            what a daemon has done, counted for Prometheus, and the server that it is asked by
+supervisor         what a service tells systemd
+rounds, tally      what a daemon does again and again, and what it remembers of its events
 active, refaults   the order in which games in play go, and how well that has been guessed
 busy, answers      the games that somebody works on, and those that somebody wants archived
 -- services
@@ -59,6 +66,9 @@ administration     the parts put together from settings, with one method for eac
 archivers          where archiving is done beside a game server: in threads, or in a process of its own
 parcels, worker    what waits to be archived, and who sees to it: batches, priorities, retries
 manager            administration with a worker: the archive as a game server has it
+tenure             the archive held for more than a batch
+slot, daemon       archiving what waits in the queue, by itself: ``gamearchive worker run``
+maintenance        what it does from time to time beside that
 -- games in play   in memory, and never lost
 thinning           which of them must go
 play               what happens behind their being saved: snapshots, handing over, letting go
@@ -75,9 +85,9 @@ cli                the command line: it parses, calls one method, and shows the 
 =================  =========================================================================================================
 
 Some things are one module's alone: SQLAlchemy is known to the database and what is built on it alone (``query``, ``accession``,
-``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``), Typer to ``cli``, Rich and the standard
-streams to ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``. Every parameter
-of an SQL statement is bound, and nothing is ever unpickled.
+``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``), Typer and Rich to ``cli``, the
+standard streams to ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``. Every
+parameter of an SQL statement is bound, and nothing is ever unpickled.
 
 How a game travels
 ------------------
@@ -97,6 +107,10 @@ and a thread writes it into the journal in one transaction; with a finished game
 The worker has it archived like any other game, and the transaction that names it in the catalog takes its snapshot out of the
 journal. Only then is it let go of, and only if encoding it once more gives the bytes that are archived. At no moment is a saved
 game nowhere.
+
+Through the queue: whoever has games to archive may also enqueue them, and be gone. A worker leases a batch of jobs, archives it
+like any other, and the transaction that names the games in the catalog makes their jobs done, if they are still that worker's;
+else it is undone. What cannot be archived is tried again, and then kept until somebody decides.
 
 A pack repeats in its index all that the catalog knows of its games, so that a lost catalog is rebuilt from the packs alone. It
 is an ordinary Zstandard file: the stock ``zstd`` prints the games.

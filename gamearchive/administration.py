@@ -101,7 +101,7 @@ class Administration(Lanes):
     @cached_property
     def queue(self) -> JobQueue:
         """What waits to be archived."""
-        return JobQueue(self.database, self.clock)
+        return JobQueue(self.database, self.clock, self.settings.worker.max_queue_size)
 
     @cached_property
     def jobs(self) -> JobDesk:
@@ -196,6 +196,15 @@ class Administration(Lanes):
                 return archive_active(self.core, self.queue, keys, dry_run=dry_run)
 
         return await self._write(work)
+
+    def prepare(self) -> None:
+        """Make the archive if there is none, and clear away what killed writers have left; in a thread.
+
+        Raises:
+            RefusedError: if there are packs in the storage already, but no catalog, or another archive's.
+        """
+        with self._adding():
+            pass
 
     @contextmanager
     def _adding(self) -> Iterator[None]:

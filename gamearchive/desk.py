@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from gamearchive.errors import NotFoundError
 from gamearchive.jobs import Attempt, JobFilter, JobStatus
 from gamearchive.model import ArchivalPriority
-from gamearchive.queue import JobCount, JobQueue
+from gamearchive.queue import JobCount, JobQueue, WorkerStatus
 
 LOCK_WAIT_SECONDS = 60.0
 """How long a change waits for one who has the archive to itself, such as ``rebuild``."""
@@ -60,6 +61,21 @@ class JobDesk:
     async def bump(self, ids: Sequence[int], priority: ArchivalPriority) -> Mapping[int, str]:
         """Give jobs another priority: see `JobQueue.bump`."""
         return await self._run(lambda: self._held(lambda: self._queue.bump(ids, priority)))
+
+    async def workers(self) -> list[WorkerStatus]:
+        """All workers that have a session, by name."""
+        return await self._run(self._queue.workers)
+
+    async def pause(self, worker: str | None, *, paused: bool) -> int:
+        """Ask a worker, or all, to take no more jobs, or to go on; how many were asked.
+
+        Raises:
+            NotFoundError: if there is no such worker.
+        """
+        asked = await self._run(lambda: self._queue.pause(worker, paused=paused))
+        if worker is not None and not asked:
+            raise NotFoundError(f"There is no worker {worker!r}.", hint="List the workers with `gamearchive worker status`.")
+        return asked
 
     def _held(self, call: Callable[[], T]) -> T:
         database = self._queue.database

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
-from gamearchive.administration import LOCK_WAIT_SECONDS, Administration
+from gamearchive.administration import Administration
 from gamearchive.archivers.base import Archiver
 from gamearchive.archivers.process import ProcessArchiver
 from gamearchive.archivers.threads import ThreadArchiver
@@ -27,7 +27,6 @@ from gamearchive.backends.packed import PackArchiveBackend, PackHoldings
 from gamearchive.clock import Clock
 from gamearchive.errors import ConfigurationError, UnsupportedError
 from gamearchive.model import ArchivalPriority, ArchivalTrigger, ArchiveEntry, Sender
-from gamearchive.ownership import check_owner
 from gamearchive.parcels import Parcel
 from gamearchive.policy import ArchivalPolicy, Policies, policies_from
 from gamearchive.query import ArchiveQuery
@@ -145,7 +144,7 @@ class ArchiveManager(Administration):
 
     async def start(self) -> None:
         """Make the archive, if there is none, and start the worker."""
-        await self._read(self._prepare)
+        await self._read(self.prepare)
         if not self.enable_worker:
             return
         if self._kind != "queue":
@@ -295,13 +294,6 @@ class ArchiveManager(Administration):
         if not isinstance(holdings, PackHoldings):
             raise UnsupportedError(f"{holdings.name} has no face of its own.")
         return PackArchiveBackend(holdings, self.clock)
-
-    def _prepare(self) -> None:
-        self._refuse_a_second_catalog()
-        self.database.create()
-        with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
-            check_owner(self.core.catalog, self.core.holdings, claim=True)
-            self.core.holdings.sweep()
 
     def _make_archiver(self) -> Archiver:
         if self._backend is not None or self._kind == "thread":

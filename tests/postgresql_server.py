@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +55,13 @@ class Server:
     def halt(self) -> None:
         """Go down as a machine's shutdown has it: whoever is connected is thrown out."""
         self._server.stop()
+
+    def crash(self) -> None:
+        """Go down at once, as ``pg_ctl stop -m immediate`` has it: what was not committed is undone when it comes up again."""
+        pid = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGQUIT)
+        while (self._folder / "postmaster.pid").exists():
+            time.sleep(0.02)
 
     def resume(self) -> None:
         """Come up again."""

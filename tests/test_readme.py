@@ -15,8 +15,9 @@ from gamearchive.cli.declaration import EXIT_CODES
 from gamearchive.cli.games import FIELDS as LISTED
 from gamearchive.expression import parse
 from gamearchive.expression.tree import FIELDS
+from gamearchive.given import POLICY
 from gamearchive.policy import policies_from
-from gamearchive.settings import KEYS, POLICY, load_settings
+from gamearchive.settings import KEYS, load_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -24,6 +25,7 @@ SUBCOMMANDS = {
     "config": (("config", "show"), ("config", "check")),
     "queue": tuple(("queue", verb) for verb in ("list", "show", "retry", "discard", "bump")),
     "bench": (("bench",), ("bench", "live")),
+    "worker": (("worker", "run"), ("worker", "status"), ("worker", "pause"), ("worker", "resume")),
 }
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -63,6 +65,8 @@ def test_its_settings_can_be_used_and_none_is_missing(tmp_path: Path):
     assert set(KEYS) <= {key for key, source in loaded.sources.items() if source != "default"}
     assert policies_from(loaded.policies)["lol"].condition
     assert re.findall(r"^\| `(\w+)` \|", settings, re.MULTILINE) == list(POLICY)
+    of_daemon = re.findall(r"^\| `(worker\.\w+|schedule\.\w+)` \|", settings, re.MULTILINE)
+    assert of_daemon == [key for key in loaded.shown() if key.startswith(("worker.", "schedule."))]
 
 
 def test_its_conditions_can_be_read():
@@ -92,6 +96,31 @@ def test_its_python_runs(number: int, tmp_path: Path):
     if "manager.archive" in code:
         assert "336 archived" in ended.stdout
         assert "True" in ended.stdout
+
+
+def test_its_unit_is_one_that_systemd_takes(tmp_path: Path):
+    unit = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)[0]
+    program = shutil.which("gamearchive", path=str(Path(sys.executable).parent))
+    file = tmp_path / "gamearchive-worker.service"
+    file.write_text(unit.replace("/usr/local/bin/gamearchive", str(program)))
+    analyze = shutil.which("systemd-analyze")
+    if analyze is not None:
+        ended = subprocess.run([analyze, "verify", file], capture_output=True, text=True, timeout=60)
+        assert (ended.returncode, ended.stderr) == (0, "")
+    line = re.findall(r"^ExecStart=/usr/local/bin/gamearchive (.*)$", unit, re.MULTILINE)[0]
+    assert_runs(line, tmp_path, "--burst")
+
+
+def test_its_line_for_cron_runs(tmp_path: Path):
+    line = re.findall(r"```cron\n\*/5 \* \* \* \* gamearchive (.*?)\n```", README, re.DOTALL)[0]
+    assert_runs(line, tmp_path)
+
+
+def assert_runs(line: str, folder: Path, *more: str) -> None:
+    """Run a command line of the README's, in a home of its own."""
+    arguments = line.replace("/var/lib/gamearchive", str(folder / "home")).replace("9187", "0").split()
+    ended = subprocess.run([sys.executable, "-m", "gamearchive", *arguments, *more], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_its_first_command_archives_real_games_and_lists_them(tmp_path: Path):

@@ -25,7 +25,7 @@ none of the catalog's, so that they outlive a catalog that is made anew.
 
 The queue has games that are to be archived, each a job, and the workers that do it. A job is a narrow row, for jobs are counted
 and listed; its game lies beside it, in `job_records`, for as long as it may be wanted, and what was tried in `job_attempts`.
-These tables, too, outlive the catalog.
+These tables, too, outlive the catalog; what is known of the daemons' periodic `duties` does not.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from sqlalchemy import (
 
 from gamearchive.model import encode_id
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that makes these tables; a test holds the two together."""
 
 UNKNOWN_TIME = -(1 << 62)
@@ -345,6 +345,15 @@ job_attempts = Table(
     Column("outcome", SmallInteger, nullable=False),
     Column("error", Text),
     sqlite_with_rowid=False,
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("worker", Text),  # who is at it; null: nobody
+    Column("began_at", BigInteger, nullable=False),
+    Column("position", Text),  # where the next run goes on; null: from the start
 )
 
 LASTING = (servers, snapshots, workers, jobs, job_records, job_attempts)

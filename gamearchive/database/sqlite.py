@@ -22,6 +22,7 @@ BEGIN = "gamearchive_begin"
 """The execution option that says how a transaction begins: ``DEFERRED`` (if absent) or ``IMMEDIATE``."""
 
 _PAUSE_SECONDS = 0.01
+_LONG_LOG_BYTES = 16 << 20
 _SETTINGS = ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "temp_store=MEMORY")
 
 
@@ -41,6 +42,21 @@ def open_engine(url: URL, busy_seconds: float) -> Engine:
 def database_files(path: Path) -> list[Path]:
     """What a database consists of: the file first, then its journals."""
     return [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]
+
+
+def shorten_log(engine: Engine, path: Path) -> bool:
+    """Cut the write-ahead log off where it has grown long, if nobody is in the way just now; whether it is short.
+
+    What is in the log is written into the file as it grows, but for that no writer is held up, and so it may grow on.
+    """
+    if not _has_log(path) or database_files(path)[1].stat().st_size < _LONG_LOG_BYTES:
+        return True
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA busy_timeout = 0")
+        return not connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        connection.invalidate()  # the others are to wait as long as ever
 
 
 def name_aside(path: Path) -> Path:
