@@ -183,7 +183,7 @@ class Journal:
         """Write snapshots, and take away those of games that are gone, all in one transaction; renews the lease.
 
         Args:
-            changed: the latest snapshots of some games.
+            changed: snapshots of some games; of two of one game the later is written.
             gone: games to take away; one that is in ``changed`` as well is written.
 
         Returns:
@@ -197,13 +197,12 @@ class Journal:
             rows = [{"type": key.entity_type, "key": encode_id(key.entity_id)} for key in gone]
             if rows:
                 connection.execute(delete(snapshots).where(*_GAME, snapshots.c.server_id == lease.server_id), rows)
+            latest = {snapshot.key: snapshot for snapshot in changed}
             written = 0
-            for some in _parts(changed, _AT_ONCE):
+            for some in _parts([*latest.values()], _AT_ONCE):
                 made = [_row(snapshot, lease.server_id) for snapshot in some]
                 written += self.database.upsert(connection, snapshots, made, snapshots.c.server_id)
-            if written == len(changed):
-                return {}
-            return _others(connection, lease.server_id, [snapshot.key for snapshot in changed])
+            return {} if written == len(latest) else _others(connection, lease.server_id, [*latest])
 
     def renew(self) -> None:
         """Renew the lease where there is nothing to write.
