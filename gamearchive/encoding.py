@@ -124,7 +124,7 @@ class _RefusedError(Exception):
         self.path: list[object] = []
 
 
-_LEAVES = frozenset([str, int, bool, type(None)])
+_LEAVES = frozenset([bool, type(None)])
 
 
 def _quickly(value: object) -> bytes | None:
@@ -140,7 +140,6 @@ def _quickly(value: object) -> bytes | None:
     if b'{"$' in data:
         return None
     waiting: list[Iterable[object]] = [(value,)]
-    wait = waiting.append
     for container in waiting:
         inner = container
         if type(container) is dict:
@@ -150,8 +149,10 @@ def _quickly(value: object) -> bytes | None:
             inner = container.values()
         for each in inner:
             kind = type(each)
+            if kind is str or kind is int:
+                continue  # most are
             if kind is dict or kind is list:
-                wait(each)  # type: ignore[arg-type]
+                waiting.append(each)  # type: ignore[arg-type]
             elif kind not in _LEAVES and (kind is not float or not isfinite(each)):  # type: ignore[arg-type]
                 return None
     return data

@@ -59,6 +59,14 @@ class Form(ABC, Generic[T]):
             ValueError: if it does not fit the class.
         """
 
+    def is_unchanged(self, game: T, payload: bytes) -> bool:
+        """Whether a game is at first sight the one that was written so, going by what JSON can say of it; at a fifth of the
+        cost of writing it."""
+        try:
+            return msgspec.json.encode(game) == payload
+        except (TypeError, ValueError, OverflowError, RecursionError):  # of what msgspec does not write
+            return False
+
     def check(self, game: T, data: bytes) -> bytes:
         """Give back what was written, if the game comes back from it.
 

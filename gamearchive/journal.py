@@ -190,7 +190,7 @@ class Journal:
         """Write snapshots, and take away those of games that are gone, all in one transaction; renews the lease.
 
         Args:
-            changed: the latest snapshots of some games.
+            changed: snapshots of some games; of two of one game the later is written.
             gone: games to take away; one that is in ``changed`` as well is written.
 
         Returns:
@@ -204,15 +204,15 @@ class Journal:
             rows = [{"type": key.entity_type, "key": encode_id(key.entity_id)} for key in gone]
             if rows:
                 connection.execute(delete(snapshots).where(*_GAME, snapshots.c.server_id == lease.server_id), rows)
+            latest = {snapshot.key: snapshot for snapshot in changed}
             written = 0
-            for some in _parts(changed, _AT_ONCE):
+            for some in _parts([*latest.values()], _AT_ONCE):
                 made = [_row(snapshot, lease.server_id) for snapshot in some]
                 written += self.database.upsert(connection, snapshots, made, snapshots.c.server_id)
-            foreign: dict[EntityKey, str] = {}
-            if written < len(changed):
-                foreign = _others(connection, lease.server_id, [snapshot.key for snapshot in changed])
+            foreign = {} if written == len(latest) else _others(connection, lease.server_id, [*latest])
             if self._hand_over is not None:
-                self._hand_over(connection, [each for each in changed if each.handover is not None and each.key not in foreign])
+                own = [each for key, each in latest.items() if each.handover is not None and key not in foreign]
+                self._hand_over(connection, own)
             return foreign
 
     def renew(self) -> None:

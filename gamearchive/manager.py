@@ -26,8 +26,8 @@ from gamearchive.backends.foreign import TwoMethods
 from gamearchive.backends.packed import PackArchiveBackend, PackHoldings
 from gamearchive.clock import Clock
 from gamearchive.errors import ConfigurationError, UnsupportedError
-from gamearchive.model import ArchivalPriority, ArchivalTrigger, ArchiveEntry, Sender
-from gamearchive.parcels import Parcel
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, ArchiveEntry
+from gamearchive.parcels import Parcel, live_sender
 from gamearchive.policy import ArchivalPolicy, Policies, policies_from
 from gamearchive.query import ArchiveQuery
 from gamearchive.settings import Settings, load_settings
@@ -217,7 +217,7 @@ class ArchiveManager(Administration):
             if inspect.isawaitable(entity):
                 entity = await entity
             if entity is not None:
-                sender = Sender(trigger, priority, self.policies[entity_type].label, live=True)
+                sender = live_sender(trigger, priority, self.policies[entity_type].label)
                 await self.worker.archive(self.strategy_of(entity_type).record(entity), sender)
                 return True
         await self.get(entity_id, entity_type)

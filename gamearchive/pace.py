@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-SLICE_SECONDS = 0.00025
+SLICE_SECONDS = 0.0001
 """So long the loop is kept at a time."""
 
 
@@ -15,12 +15,15 @@ class Pace:
     Args:
         count: how many pieces there are.
         seconds: the time to spread them over; they take longer where they must.
+
+    ``now`` is the loop's time at the last rest, for those who would ask for it at every piece.
     """
 
     def __init__(self, count: int, seconds: float = 0.0) -> None:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._step = seconds / count if count else 0.0
+        self.now = self._started
         self._until = self._started + SLICE_SECONDS
         self._hurried = asyncio.Event()
 
@@ -34,7 +37,7 @@ class Pace:
         Args:
             done: how many pieces are.
         """
-        now = self._loop.time()
+        self.now = now = self._loop.time()
         if now < self._until:
             return
         pause = self._started + done * self._step - now
@@ -44,4 +47,5 @@ class Pace:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._hurried.wait()
-        self._until = self._loop.time() + SLICE_SECONDS
+        self.now = self._loop.time()
+        self._until = self.now + SLICE_SECONDS

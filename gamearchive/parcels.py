@@ -6,22 +6,25 @@ A level of priority is worth `AGEING_SECONDS` of waiting, so that even under end
 from __future__ import annotations
 
 import asyncio
-import heapq
-from typing import NamedTuple
+from functools import lru_cache
+from heapq import heappop, heappush
+from typing import TypeAlias
 
 from gamearchive.errors import GameArchiveError
-from gamearchive.model import ArchivalPriority, EntityKey, GameRecord, Sender
+from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord, Sender
 
 AGEING_SECONDS = 10.0
 """So much waiting is worth one level of priority."""
 
 
-class _Place(NamedTuple):
-    """A place in a queue, void unless it is its parcel's."""
+_Place: TypeAlias = "tuple[float, int, Parcel]"
+"""A place in a queue: its parcel's rank, a number to tell equal ranks apart, and the parcel; void unless it is that one's."""
 
-    rank: float
-    serial: int
-    parcel: Parcel
+
+@lru_cache(maxsize=64)
+def live_sender(trigger: ArchivalTrigger, priority: ArchivalPriority, policy: str | None) -> Sender:
+    """Who sends games out of play: one and the same for all that go alike."""
+    return Sender(trigger, priority, policy, live=True)
 
 
 class Parcel:
@@ -84,7 +87,8 @@ class ParcelQueue:
 
     def __init__(self) -> None:
         self._parcels: dict[EntityKey, Parcel] = {}
-        self._places: dict[bool, list[_Place]] = {False: [], True: []}  # the critical ones apart
+        self._critical: list[_Place] = []  # apart, for those who want no others
+        self._others: list[_Place] = []
         self._serial = 0
 
     def __len__(self) -> int:
@@ -101,21 +105,23 @@ class ParcelQueue:
 
     def put(self, parcel: Parcel) -> None:
         """Have a parcel wait for its turn; one that waits already is placed anew if its rank has changed."""
-        if parcel.place is not None and parcel.place.rank == parcel.rank:
+        rank = parcel.rank
+        if parcel.place is not None and parcel.place[0] == rank:
             return
         self._serial += 1
-        parcel.place = _Place(parcel.rank, self._serial, parcel)
+        parcel.place = (rank, self._serial, parcel)
         self._parcels[parcel.key] = parcel
-        heapq.heappush(self._places[parcel.is_critical], parcel.place)
+        heappush(self._critical if parcel.is_critical else self._others, parcel.place)
 
     def first(self, *, only_critical: bool = False) -> Parcel | None:
         """The parcel whose turn it is; None if none waits."""
-        places = self._places[True], *(() if only_critical else (self._places[False],))
-        for each in places:
-            while each and each[0].parcel.place is not each[0]:  # it was placed anew, or taken away
-                heapq.heappop(each)
-        firsts = [each[0] for each in places if each]
-        return min(firsts).parcel if firsts else None
+        critical, others = self._critical, self._others
+        for places in (critical, others):
+            while places and places[0][2].place is not places[0]:  # it was placed anew, or taken away
+                heappop(places)
+        if others and not only_critical and (not critical or others[0] < critical[0]):
+            return others[0][2]
+        return critical[0][2] if critical else None
 
     def pop(self, count: int, *, only_critical: bool = False) -> list[Parcel]:
         """Take the parcels whose turn it is, so many at most."""

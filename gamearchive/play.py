@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from gamearchive.active import ActiveGames
@@ -27,7 +27,7 @@ from gamearchive.journal import Failure, Snapshot
 from gamearchive.keeper import Draft
 from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, Facts, GameRecord, Handover, Sender
 from gamearchive.pace import Pace
-from gamearchive.parcels import Parcel
+from gamearchive.parcels import Parcel, live_sender
 from gamearchive.policy import ArchivalPolicy, Policies
 from gamearchive.strategy import ArchivalStrategy
 from gamearchive.thinning import Limits, Thinning
@@ -98,7 +98,7 @@ class Play(Generic[T]):
         self._handed_over: dict[str, bytes] = {}
         self._failures: list[Failure] = []
         self._gone: set[str] = set()
-        self._being_written: set[str] = set()
+        self._being_written: Collection[Container[str]] = ()
         self._answers = Answers()
         self._passed_over: set[str] = set()
         self._in_between: dict[str, Draft] = {}
@@ -156,7 +156,7 @@ class Play(Generic[T]):
 
     def hand_over(self, key: str, trigger: ArchivalTrigger, priority: ArchivalPriority) -> asyncio.Future[bool]:
         """Have a game archived with the next turn; the future tells whether it was, or had changed meanwhile."""
-        self._sending[key] = Sender(trigger, priority, self.policy.label, live=True)
+        self._sending[key] = live_sender(trigger, priority, self.policy.label)
         return self._answers.want(key)
 
     def give_up(self) -> None:
@@ -208,7 +208,7 @@ class Play(Generic[T]):
             sending, self._sending = self._sending, {}
             gone, self._gone = self._gone, set()
             failures, self._failures = self._failures, []
-            self._being_written = saved.keys() | sending.keys()
+            self._being_written = (saved, sending)
             try:
                 drafts = await self._encode(saved, sending, seconds)
                 await self._write_behind(drafts, gone, failures)
@@ -219,10 +219,12 @@ class Play(Generic[T]):
                 self._failures = failures + self._failures
                 raise
             finally:
-                self._being_written = set()
+                self._being_written = ()
             pace = Pace(0)
-            for record, _, handover in drafts:
+            drafts.reverse()
+            while drafts:  # which lets go of them one by one: all at once takes milliseconds
                 await pace.rest(0)
+                record, _, handover = drafts.pop()
                 # Unless it went while the journal was being written.
                 if handover is not None and record.entity_id in self.games:
                     self._hand_to_worker(record, handover)
@@ -231,9 +233,9 @@ class Play(Generic[T]):
         """Drafts of the games that were saved, and of those that are to be handed over."""
         keys = [*saved, *(key for key in sending if key not in saved)]
         drafts: list[Draft] = []
-        self._pace = Pace(len(keys), 0 if self._next_turn else seconds)
+        self._pace = pace = Pace(len(keys), 0 if self._next_turn else seconds)
         for done, key in enumerate(keys):
-            await self._pace.rest(done)
+            await pace.rest(done)
             if key not in self.games:
                 self._answers.give(key, archived=False)
             elif self.busy.is_taken(key):
@@ -248,7 +250,7 @@ class Play(Generic[T]):
                     drafts.append(draft)
             else:
                 if key in saved:
-                    self.active.touch((key,), self._now())
+                    self.active.touch((key,), pace.now)
                 self._in_between.pop(key, None)
                 draft = self._draft(key, sending.get(key))
                 if draft is not None:
@@ -292,12 +294,11 @@ class Play(Generic[T]):
     async def _write_behind(self, drafts: Sequence[Draft], gone: set[str], failures: Sequence[Failure]) -> None:
         if self._write is None:
             return
-        kept = [
-            each
-            for each in drafts
-            if not self._only_finished or each.handover is not None or self._strategy.is_finished(each.record.facts)
-        ]
-        written = {each.record.entity_id for each in kept}
+        kept = drafts
+        if self._only_finished:
+            is_finished = self._strategy.is_finished
+            kept = [each for each in drafts if each.handover is not None or is_finished(each.record.facts)]
+        written = {each.record.entity_id for each in kept} if gone else ()
         absent = [self._key(key) for key in gone if key not in written and key not in self.games]
         if kept or absent or failures or self._now() >= self._last_write + RENEWAL_SECONDS:
             for foreign, server in (await self._write(kept, absent, failures)).items():
@@ -307,9 +308,12 @@ class Play(Generic[T]):
                 )
             self._last_write = self._now()
 
+    def _is_being_written(self, key: str) -> bool:
+        return any(key in keys for keys in self._being_written)
+
     def _hand_to_worker(self, record: GameRecord, handover: Handover) -> None:
         key = record.entity_id
-        sender = Sender(handover.trigger, handover.priority, handover.policy, live=True)
+        sender = live_sender(handover.trigger, handover.priority, handover.policy)
         if self._worker.offer(record, sender) is None:
             self._sending.setdefault(key, sender)  # the queue is full: with the next turn, then
         else:
@@ -332,41 +336,32 @@ class Play(Generic[T]):
     async def _release_all(self) -> None:
         pace = Pace(0)
         while self._back:
-            self._release(self._back.popleft())
+            self._release(self._back.popleft(), pace.now)
             await pace.rest(0)
 
-    def _release(self, parcel: Parcel) -> None:
+    def _release(self, parcel: Parcel, now: float) -> None:
         """Let an archived game go, unless it is another by now than the one that is archived."""
         key = parcel.key.entity_id
-        if self._handed_over.get(key) == parcel.record.payload:
+        is_latest = self._handed_over.get(key) == parcel.record.payload
+        if is_latest:
             del self._handed_over[key]
+            is_latest = key not in self.dirty and not self._is_being_written(key)
         game = self.games.get(key)
         if game is None:
             self._answers.give(key)
             return
-        if key not in self.busy and self._is_still(game, parcel.record):
+        if key not in self.busy and self._strategy.is_still(game, parcel.record, at_first_sight=is_latest):
             del self.games[key]
             self._forget(key)
-            self.active.evicted(key, self._now())
-            if key in self._being_written:
+            self.active.evicted(key, now)
+            if self._is_being_written(key):
                 self._gone.add(key)  # or a snapshot that is on its way would outlive it in the journal
             self.room.set()
             self._answers.give(key)
             return
-        self.active.touch((key,), self._now())
+        self.active.touch((key,), now)
         self.dirty.setdefault(key, game)
         self._answers.give(key, archived=False)
-
-    def _is_still(self, game: T, record: GameRecord) -> bool:
-        """Whether a game is what was archived; which may be in the bytes of another process, that had sets in another order."""
-        strategy = self._strategy
-        try:
-            payload = strategy.encode(game)
-            if payload == record.payload:
-                return True
-            return payload == strategy.encode(strategy.revive(record.payload, record.content_type))
-        except Exception:  # noqa: BLE001 - then it is not what was archived
-            return False
 
     def _forget(self, key: str) -> None:
         self.dirty.pop(key, None)
@@ -392,7 +387,7 @@ class Play(Generic[T]):
     def _sender(self, trigger: ArchivalTrigger) -> Sender:
         """On whose behalf a game goes for some reason."""
         policy = self.policy
-        return Sender(trigger, policy.priority_of(trigger), policy.label, live=True)
+        return live_sender(trigger, policy.priority_of(trigger), policy.label)
 
     async def settle(self) -> None:
         """Let what is archived go, and take it out of the journal: the last turn, once the worker has stopped."""

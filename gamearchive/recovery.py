@@ -79,11 +79,18 @@ class Recovery(Generic[T]):
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Python's garbage collector rests: it would look through all games again and again as they come, and find nothing."""
+    """Python's garbage collector rests: it would look through all games again and again as they come, and find nothing.
+
+    Afterwards it takes them for as old as anything there is, and does not look through them once for each of its generations,
+    which would hold up the loop for seconds each time.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():  # what somebody froze stays so
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

@@ -100,6 +100,13 @@ class ArchivalStrategy(ABC, Generic[T]):
             SchemaError: if they are not the bytes of such a game.
         """
 
+    def is_unchanged(self, entity: T, payload: bytes) -> bool:  # noqa: ARG002 - for those who override it
+        """Whether a game that nobody saved since is, at first sight, the one that was written so.
+
+        Asked before it leaves memory. False, as here, where it takes writing it once more to know.
+        """
+        return False
+
     def describe(self, entity: T) -> Facts | None:  # noqa: ARG002 - for those who override it
         """What the catalog is to know of a game; None, as here, to take it from its JSON by ``rules``."""
         return None
@@ -155,11 +162,28 @@ class ArchivalStrategy(ABC, Generic[T]):
             payload = self.encode(entity)
         facts = self.describe(entity)
         if facts is None:
-            facts = self._extract(payload)
+            facts = self._find_facts(entity, payload)
         content_type = versioned(self.content_type, self.schema_version)
         return GameRecord(self.entity_type, entity_id, payload, content_type, facts, tags)
 
-    def _extract(self, payload: bytes) -> Facts:
+    @final
+    def is_still(self, entity: T, record: GameRecord, *, at_first_sight: bool = False) -> bool:
+        """Whether a game is what a record has of it; also in the bytes of another process, which had sets in another order.
+
+        Args:
+            entity: the game.
+            record: what was made of it.
+            at_first_sight: whether `is_unchanged` will do, nobody having saved it since.
+        """
+        try:
+            if at_first_sight and self.is_unchanged(entity, record.payload):
+                return True
+            payload = self.encode(entity)
+            return payload == record.payload or payload == self.encode(self.revive(record.payload, record.content_type))
+        except Exception:  # noqa: BLE001 - then it is not what the record has
+            return False
+
+    def _find_facts(self, entity: T, payload: bytes) -> Facts:  # noqa: ARG002 - for those who need not parse it
         if self.content_type != JSON:
             return Facts()
         try:
@@ -240,6 +264,14 @@ class GameArchivalStrategy(ArchivalStrategy[T]):
 
     def encode(self, entity: T) -> bytes:
         return self._form.encode(entity)
+
+    def is_unchanged(self, entity: T, payload: bytes) -> bool:
+        return self._form.is_unchanged(entity, payload)
+
+    def _find_facts(self, entity: T, payload: bytes) -> Facts:
+        if isinstance(entity, dict) and encoding.TAGGED not in payload:
+            return facts_of(entity, self.rules)[1]  # what its JSON would be parsed to
+        return super()._find_facts(entity, payload)
 
     def decode(self, payload: bytes, schema_version: int) -> T:
         if schema_version == self.schema_version:

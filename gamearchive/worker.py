@@ -17,7 +17,7 @@ that it alone is tried again. A parcel is never dropped: a queue that is full sa
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -37,13 +37,14 @@ from gamearchive.errors import (
 )
 from gamearchive.model import ArchivalPriority, ArchivalTrigger, EntityKey, GameRecord, Sender
 from gamearchive.pace import Pace
-from gamearchive.parcels import Parcel, ParcelQueue
+from gamearchive.parcels import Parcel, ParcelQueue, live_sender
 from gamearchive.policy import ArchivalPolicy, Policies
 from gamearchive.strategy import ArchivalStrategy
 
 MAX_RETRY_SECONDS = 3600.0
 _PERMANENT = (UsageError, UnsupportedError, EncodingError)
 _ERRORS_SHOWN = 10
+_AT_ONCE = 100  # parcels that are taken out of a queue in one go: 0.2 ms
 _THREADS = 64  # one for each batch that is out, and for those whose time is over but that go on nevertheless
 
 T = TypeVar("T")
@@ -97,7 +98,7 @@ class ArchivalWorker(Generic[T]):
         self.failure_listeners: list[Callable[[Sequence[Parcel]], None]] = []
         self.failed: dict[EntityKey, Parcel] = {}
         self._archiver = archiver
-        self._queues: dict[str, ParcelQueue] = {}
+        self._queues: defaultdict[str, ParcelQueue] = defaultdict(ParcelQueue)
         self._later: dict[EntityKey, tuple[Parcel, asyncio.TimerHandle]] = {}
         self._out: dict[EntityKey, Parcel] = {}
         self._after: dict[EntityKey, Parcel] = {}  # of a game that is out: for when that has come back
@@ -176,7 +177,7 @@ class ArchivalWorker(Generic[T]):
             EncodingError: if it cannot be archived.
         """
         policy = self.policies[self.strategy.entity_type]
-        return self.offer(self.strategy.record(entity), Sender(trigger, priority, policy.label, live=True)) is not None
+        return self.offer(self.strategy.record(entity), live_sender(trigger, priority, policy.label)) is not None
 
     def offer(self, record: GameRecord, sender: Sender) -> Parcel | None:
         """Have a record archived; None if the queue is full, and nothing was done.
@@ -184,7 +185,7 @@ class ArchivalWorker(Generic[T]):
         A game that waits already waits on with the newer record, and with the higher of both priorities.
         """
         parcel = Parcel(record, sender, self._now())
-        queue = self._queue_of(parcel.key)
+        queue = self._queues[parcel.key.entity_type]
         there = queue.get(parcel.key) or self._after.get(parcel.key) or self._take_from_later(parcel.key)
         if there is not None:
             there.record = record
@@ -219,7 +220,7 @@ class ArchivalWorker(Generic[T]):
 
     def withdraw(self, key: EntityKey) -> None:
         """Take a game's parcel back, unless it is out."""
-        waiting = self._queue_of(key).take(key)
+        waiting = self._queues[key.entity_type].take(key)
         for parcel in (waiting, self._after.pop(key, None), self.failed.pop(key, None), self._take_from_later(key)):
             if parcel is not None:
                 parcel.withdraw()
@@ -301,11 +302,8 @@ class ArchivalWorker(Generic[T]):
         found[1].cancel()
         return found[0]
 
-    def _queue_of(self, key: EntityKey) -> ParcelQueue:
-        return self._queues.setdefault(key.entity_type, ParcelQueue())
-
     def _queue(self, parcel: Parcel) -> None:
-        self._queue_of(parcel.key).put(parcel)
+        self._queues[parcel.key.entity_type].put(parcel)
         self._wake.set()
 
     def _queue_again(self, parcel: Parcel) -> None:
@@ -315,15 +313,15 @@ class ArchivalWorker(Generic[T]):
     async def _dispatch(self) -> None:
         while True:
             self._wake.clear()
-            pause = self._send_out()
+            pause = await self._send_out()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
-    def _send_out(self) -> float | None:
+    async def _send_out(self) -> float | None:
         """Send all batches that are ripe and have a free place; seconds until the next one ripens, if one will by waiting."""
         pause: float | None = None
-        for entity_type, queue in self._queues.items():
+        for entity_type, queue in [*self._queues.items()]:
             policy = self.policies[entity_type]
             running = sum(each == entity_type for each in self._batches.values())
             while running <= policy.max_concurrent_archives:
@@ -337,8 +335,11 @@ class ArchivalWorker(Generic[T]):
                 if len(queue) < policy.batch_size and ripe > 0 and not urgent:
                     pause = ripe if pause is None else min(pause, ripe)
                     break
-                batch = queue.pop(policy.batch_size, only_critical=only_critical)
-                self._out |= {parcel.key: parcel for parcel in batch}
+                batch: list[Parcel] = []
+                while taken := queue.pop(min(_AT_ONCE, policy.batch_size - len(batch)), only_critical=only_critical):
+                    self._out.update([(parcel.key, parcel) for parcel in taken])
+                    batch += taken
+                    await asyncio.sleep(0)
                 task = asyncio.create_task(self._carry(batch, policy))
                 self._batches[task] = entity_type
                 task.add_done_callback(self._come_back)
@@ -413,20 +414,20 @@ class ArchivalWorker(Generic[T]):
         for listener in self.failure_listeners if parcels else ():
             listener(parcels)
 
-    def _settle(self, parcel: Parcel) -> None:
-        """A game has come back: what came of it meanwhile has its turn."""
+    def _settle(self, parcel: Parcel) -> Parcel | None:
+        """A game has come back: what came of it meanwhile has its turn, if there is anything."""
         del self._out[parcel.key]
         after = self._after.pop(parcel.key, None)
         if after is not None:
             self._queue(after)
+        return after
 
     def _fail(self, parcel: Parcel, error: Exception) -> bool:
         """An attempt was in vain: there is another one later, or no more; False if there is a newer record to try now."""
         parcel.error = error
         parcel.attempts += 1
         self._counts["failures"] += 1
-        newer = self._after.get(parcel.key)
-        self._settle(parcel)
+        newer = self._settle(parcel)
         if newer is not None:
             newer.take_place_of(parcel)
             return False

@@ -134,7 +134,7 @@ ONLY_IN = {
 """Where a module of others may be imported. Pickles run what they hold, and shutil writes what is not synced."""
 
 BUILT_SQL = [
-    ("database.engine", "self._upserts[table.name]"),  # what SQLAlchemy compiles of a table
+    ("database.engine", "statement"),  # what SQLAlchemy compiles of a table, for several rows
     ("enqueuing", "str(self._jobs)"),  # likewise
     ("enqueuing", "postgresql.binary(str(self._jobs))"),
     ("database.postgresql", "f'SELECT pg_advisory_xact_lock{suffix}(:lock)'"),  # "_shared" or nothing

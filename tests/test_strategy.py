@@ -23,7 +23,7 @@ from test_encoding import ANY_TEXT, FOLDED, ZONES, exact
 
 from gamearchive import ArchivalStrategy, GameArchivalStrategy
 from gamearchive.errors import ConfigurationError, EncodingError, IntegrityError, SchemaError, UsageError
-from gamearchive.facts import FactRules
+from gamearchive.facts import USUAL_NAMES, FactRules, extract
 from gamearchive.model import JSON, PGN, Facts, Player
 
 
@@ -398,6 +398,38 @@ def test_a_game_is_recorded_with_its_facts() -> None:
     micros = int(began.timestamp()) * 1_000_000
     assert record.facts == Facts((Player("a"), Player("b")), Player("b"), "over", micros)
     assert strategy.record(game, record.payload) == strategy.record(game)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), 1 << 64) | st.floats(allow_nan=False, allow_infinity=False) | ANY_TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "name", "user", "$set"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(USUAL_NAMES)), JSON_VALUES, max_size=8))
+def test_a_game_in_play_has_the_facts_that_its_json_has(document: dict[str, object]) -> None:
+    record = GameArchivalStrategy().record(document | {"id": "g"})
+    assert record.facts == extract(record.payload)[1]
+
+
+@pytest.mark.parametrize("later", [{"a": [1, 3]}, {"a": 1, "b": 2}, {"a": {3}}, {"a": b"12"}, {"a": object()}])
+def test_a_game_that_has_changed_is_not_what_was_recorded(later: dict[str, object]) -> None:
+    strategy: GameArchivalStrategy[dict[str, object]] = GameArchivalStrategy()
+    for game in ({"a": [1, 2]}, {"a": {"x", "y", "z"}}, {"a": (1, 2)}, {"a": datetime(2025, 1, 1, tzinfo=UTC)}):
+        record = strategy.record({"id": "g"} | game)
+        for at_first_sight in (False, True):
+            assert strategy.is_still({"id": "g"} | game, record, at_first_sight=at_first_sight)
+            assert not strategy.is_still({"id": "g"} | later, record, at_first_sight=at_first_sight)
+
+
+def test_a_game_of_other_types_is_not_what_was_recorded() -> None:
+    strategy: GameArchivalStrategy[dict[str, object]] = GameArchivalStrategy()
+    record = strategy.record({"id": "g", "a": [1, 2]})
+    assert not strategy.is_still({"id": "g", "a": (1, 2)}, record)
+    assert not strategy.is_still({"id": "g", "a": {1, 2}}, record)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,13 @@ from typing import BinaryIO, cast
 
 from gamearchive import errors
 from gamearchive.archivers.base import Shipment
+from gamearchive.archivers.switching import quicken
 from gamearchive.archivers.wire import LAST, ArchivePlace, Order, Receipt, in_pieces, receive, send
 from gamearchive.errors import UnavailableError, told
 from gamearchive.model import GameRecord, Sender
 
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from gamearchive.archivers.child import main; main()"
+_PIPE_BYTES = 1 << 20  # where the system has it: who gives orders need not wait for who reads them, piece by piece
 
 
 class ProcessArchiver:
@@ -32,6 +34,7 @@ class ProcessArchiver:
     """
 
     def __init__(self, place: ArchivePlace) -> None:
+        quicken.begin()
         self._place = place
         self._lock = threading.Lock()
         self._child: _Child | None = None
@@ -47,6 +50,7 @@ class ProcessArchiver:
         return Shipment(receipt.written, receipt.stored_bytes)
 
     def close(self, *, given_up: bool = False) -> None:
+        quicken.end()
         with self._lock:
             if self._child is not None:
                 self._child.end(given_up=given_up)
@@ -58,7 +62,11 @@ class _Child:
     def __init__(self, place: ArchivePlace) -> None:
         home = str(Path(errors.__file__).parent.parent)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-c", _PROGRAM, home],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pipesize=_PIPE_BYTES,
+            start_new_session=True,
         )
         self._orders = cast("BinaryIO", self._process.stdin)
         self._receipts = cast("BinaryIO", self._process.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -67,6 +68,23 @@ def test_all_that_was_flushed_comes_back(tmp_path: Path) -> None:
             assert await repo.get_by_id("done") == over("done")
             await until(lambda: "done" not in repo._play.games)
         assert revisions(await archived(tmp_path)) == {"done": 1}
+
+    run(test())
+
+
+def test_games_that_come_back_are_not_looked_through_as_if_they_were_new(tmp_path: Path) -> None:
+    """The garbage collector would hold up the loop, for seconds where there are many."""
+
+    async def test() -> None:
+        async with repository(tmp_path) as repo:
+            await repo.save(game("g", moves=[[1], [2]]))
+        async with repository(tmp_path) as repo:
+            found = await repo.get_by_id("g")
+            assert found is not None
+            young = [*gc.get_objects(generation=0), *gc.get_objects(generation=1)]
+            assert not any(each is found["moves"] for each in young)
+            assert gc.isenabled()
+            assert gc.get_freeze_count() == 0
 
     run(test())
 

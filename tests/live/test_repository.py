@@ -114,6 +114,29 @@ def test_a_game_changed_while_it_is_archived_stays_and_becomes_the_next_revision
     run(test())
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_game_saved_with_other_types_while_it_is_archived_becomes_the_next_revision(tmp_path: Path, flushed: bool) -> None:
+    """JSON does not tell a tuple from a list: a look at what it makes of the game is not enough."""
+
+    async def test() -> None:
+        shelf = Shelf()
+        shelf.held = True
+        async with repository(tmp_path, backend=shelf) as repo:
+            mine = over("g", moves=[1])
+            await repo.save(mine)
+            await until(lambda: repo.archive_manager.worker.get_status()["in_flight"])
+            mine["moves"] = (1,)
+            await repo.save(mine)
+            if flushed:
+                await repo.flush()
+            shelf.held = False
+            await until(lambda: "g" not in repo._play.games)
+            assert (await repo.get_by_id("g"))["moves"] == (1,)
+        assert revisions(await archived(tmp_path)) == {"g": 2}
+
+    run(test())
+
+
 def test_a_game_that_was_changed_back_is_archived_as_it_is_last(tmp_path: Path) -> None:
     """A, B, A again: the third state is the latest though the archive has its bytes already."""
 

@@ -72,7 +72,7 @@ def live(
     played: Annotated[
         int, option("--played", metavar="N", minimum=2, help="How many games to play through one repository.")
     ] = 30_000,
-    seconds: Annotated[int, option("--seconds", metavar="S", minimum=0, help="How long to sample the loop, each time.")] = 4,
+    seconds: Annotated[int, option("--seconds", metavar="S", minimum=0, help="How long to sample the loop, each time.")] = 3,
     rounds: Annotated[int, option("--rounds", metavar="N", minimum=1, help="How often to compare; medians are shown.")] = 3,
     seed: Annotated[int, option("--seed", metavar="S", help="Another seed makes up other games.")] = 1,
 ) -> None:
