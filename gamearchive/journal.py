@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, tuple_, update
 
-from gamearchive.database import processes, servers
+from gamearchive.database import bulk, processes, servers
 from gamearchive.database.engine import Database
 from gamearchive.database.records import cells, plain, record_of
 from gamearchive.database.schema import servers as servers_table
@@ -45,9 +45,6 @@ from gamearchive.model import (
 LEASE_SECONDS = 10.0
 OPEN_WAIT_SECONDS = 15.0
 """How long a name is waited for: longer than its lease, should the holder have died where nobody can tell."""
-
-_AT_ONCE = 64
-"""So many rows are made between two calls of the driver: making them holds up the other threads, the driver does not."""
 
 _READ = 100
 _POLL_SECONDS = 0.1
@@ -197,13 +194,11 @@ class Journal:
             rows = [{"type": key.entity_type, "key": encode_id(key.entity_id)} for key in gone]
             if rows:
                 connection.execute(delete(snapshots).where(*_GAME, snapshots.c.server_id == lease.server_id), rows)
-            written = 0
-            for some in _parts(changed, _AT_ONCE):
-                made = [_row(snapshot, lease.server_id) for snapshot in some]
-                written += self.database.upsert(connection, snapshots, made, snapshots.c.server_id)
-            if written == len(changed):
+            latest = {snapshot.key: snapshot for snapshot in changed}
+            made = (_row(snapshot, lease.server_id) for snapshot in latest.values())
+            if bulk.upsert(connection, snapshots, made, snapshots.c.server_id) == len(latest):
                 return {}
-            return _others(connection, lease.server_id, [snapshot.key for snapshot in changed])
+            return _others(connection, lease.server_id, list(latest))
 
     def renew(self) -> None:
         """Renew the lease where there is nothing to write.

@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,6 @@ class Database:
             self.players = players.PostgreSQLPlayerIndex()
         else:
             raise ConfigurationError(f"The database {self.name} is neither SQLite in a file nor PostgreSQL.", hint=_HOW_TO_NAME)
-        self._upserts: dict[str, str] = {}
         self._checked = False
 
     @property
@@ -351,21 +349,6 @@ class Database:
             bulk.insert(connection, table.name, rows)
         elif rows:
             postgresql.copy(connection, table, rows)
-
-    def upsert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], owner: Column[int]) -> int:
-        """Insert rows, or write over those with the same primary key and the same ``owner``, at the driver's own speed.
-
-        Returns:
-            How many were written; the others belong to another owner.
-        """
-        if table.name not in self._upserts:
-            added = import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert(table)
-            rest = {column.name: column for column in added.excluded if not table.c[column.name].primary_key}
-            added = added.on_conflict_do_update(
-                index_elements=list(table.primary_key), set_=rest, where=owner == added.excluded[owner.name]
-            )
-            self._upserts[table.name] = str(added.compile(dialect=self.engine.dialect))
-        return connection.exec_driver_sql(self._upserts[table.name], list(rows)).rowcount
 
     @contextmanager
     def hold(self, *, shared: bool, wait: float = 0.0) -> Iterator[None]:
