@@ -346,6 +346,9 @@ job_attempts = Table(
     sqlite_with_rowid=False,
 )
 
+NUMBERED = (words, players, tags, batches, packs)
+"""The tables whose rows processes remember by their numbers."""
+
 LASTING = (servers, snapshots, workers, jobs, job_records, job_attempts)
 """The tables of the journal and of the queue: what is in them is in no pack."""
 
