@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
 from gamearchive.database.engine import Database
 from gamearchive.database.interning import BatchKey, Interning
@@ -171,7 +171,9 @@ class Accession:
         columns = batches.c.accepted_at, batches.c.id, batches.c.last_id
         rows = self._connection.execute(select(*columns).order_by(batches.c.id.desc()).limit(1)).all()
         row = next(iter(self._database.typed(rows, columns)), None)
-        return _Ends(row.accepted_at, row.id + 1, row.last_id + 1) if row else _Ends(UNKNOWN_TIME, 1, 1)
+        if row is None:
+            return _Ends(UNKNOWN_TIME, self._database.next_id(self._connection, batches), 1)
+        return _Ends(row.accepted_at, row.id + 1, row.last_id + 1)
 
     def _add_packs(self, pack_rows: Sequence[PackRow], ordered: Sequence[ArchiveEntry], next_entry: int) -> dict[str, int]:
         first: dict[str, int] = {}
@@ -188,7 +190,7 @@ class Accession:
         for key, pack_id in there.items():
             self._connection.execute(update(packs).where(packs.c.id == pack_id).values(last_id=last[key]))
         new = {row.key: row for row in pack_rows if row.key not in there}
-        free = (self._connection.scalar(select(func.max(packs.c.id))) or 0) + 1
+        free = self._database.next_id(self._connection, packs)
         ids = {key: number for number, key in enumerate(new, free)}
         rows = [(ids[key], key, row.stored_bytes, row.dictionary_id, first[key], last[key]) for key, row in new.items()]
         self._database.insert(self._connection, packs, rows)

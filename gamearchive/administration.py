@@ -318,6 +318,8 @@ class Administration(Lanes):
                 self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS) if repair else nullcontext()
             )
             with alone:
+                if repair:
+                    self.core.catalog = Catalog(self.database)  # another process may have made it anew, with other numbers
                 check_owner(self.core.catalog, self.core.holdings, claim=repair)
                 adding = (lambda: False) if repair else self._is_added_to
                 yield from verify(self.core, full=full, sample=sample, repair=repair, stopping=stopping, adding=adding)
@@ -355,8 +357,7 @@ class Administration(Lanes):
         def fill(catalog: Catalog, named: int | None) -> Iterator[Rebuilt]:
             yield from rebuild(Archive(catalog, self.core.holdings, self.clock), stopping=stopping)
             if stopping():
-                kept = "The catalog is as it was." if self.database.path else "The catalog is incomplete."
-                raise StoppedError(f"Interrupted. {kept}", hint="Run `gamearchive rebuild` again.")
+                raise StoppedError("Interrupted. The catalog is as it was.", hint="Run `gamearchive rebuild` again.")
             found = catalog.count(ArchiveQuery())
             if named is not None and found < named and not force:
                 raise RefusedError(
@@ -373,17 +374,12 @@ class Administration(Lanes):
                 if not dry_run:
                     stack.enter_context(self.database.hold(shared=False, wait=LOCK_WAIT_SECONDS))
                 named = self._count_named()
-                # PostgreSQL's tables are emptied before they are filled: whether they may be is found out before.
-                if dry_run or (named and not force and self.database.path is None):
+                if dry_run:
                     scratch = Database(f"sqlite:///{stack.enter_context(TemporaryDirectory(prefix='gamearchive-'))}/catalog.db")
                     stack.callback(scratch.close)
                     scratch.create()
-                    trial = fill(Catalog(scratch), named)
-                    if dry_run:
-                        yield from trial
-                        return
-                    for _ in trial:
-                        pass
+                    yield from fill(Catalog(scratch), named)
+                    return
                 aside = self.database.name_aside() if named is None else None
                 with self.database.anew(aside, force=force) as fresh:
                     catalog = Catalog(fresh)

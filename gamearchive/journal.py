@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, tuple_, update
 
-from gamearchive.database import processes, servers
+from gamearchive.database import bulk, processes, servers
 from gamearchive.database.engine import Database
 from gamearchive.database.records import cells, plain, record_of
 from gamearchive.database.schema import servers as servers_table
@@ -45,9 +45,6 @@ from gamearchive.model import (
 LEASE_SECONDS = 10.0
 OPEN_WAIT_SECONDS = 15.0
 """How long a name is waited for: longer than its lease, should the holder have died where nobody can tell."""
-
-_AT_ONCE = 64
-"""So many rows are made between two calls of the driver: making them holds up the other threads, the driver does not."""
 
 _READ = 100
 _POLL_SECONDS = 0.1
@@ -205,11 +202,9 @@ class Journal:
             if rows:
                 connection.execute(delete(snapshots).where(*_GAME, snapshots.c.server_id == lease.server_id), rows)
             latest = {snapshot.key: snapshot for snapshot in changed}
-            written = 0
-            for some in _parts([*latest.values()], _AT_ONCE):
-                made = [_row(snapshot, lease.server_id) for snapshot in some]
-                written += self.database.upsert(connection, snapshots, made, snapshots.c.server_id)
-            foreign = {} if written == len(latest) else _others(connection, lease.server_id, [*latest])
+            made = (_row(snapshot, lease.server_id) for snapshot in latest.values())
+            written = bulk.upsert(connection, snapshots, made, snapshots.c.server_id)
+            foreign = {} if written == len(latest) else _others(connection, lease.server_id, list(latest))
             if self._hand_over is not None:
                 own = [each for key, each in latest.items() if each.handover is not None and key not in foreign]
                 self._hand_over(connection, own)

@@ -1,4 +1,8 @@
-"""What many tests stand on: a database on either engine, and a catalog in it."""
+"""What many tests stand on: databases on either engine, and a catalog in one.
+
+Whatever takes the fixture `engine`, itself or by another, runs on each engine in turn. What is about one of them alone is
+marked so, with the reason: ``@pytest.mark.only("sqlite", "its file is damaged")``.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import Databases
 from postgresql_server import Server
 
 import gamearchive.testing
 from gamearchive.catalog import Catalog
 from gamearchive.database.engine import Database
+
+ENGINES = ("sqlite", "postgresql")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test on each engine, but where it is marked to be about one."""
+    if "engine" not in metafunc.fixturenames:
+        return
+    marked = metafunc.definition.get_closest_marker("only")
+    engines = ENGINES
+    if marked is not None:
+        engine, reason = marked.args
+        assert engine in ENGINES
+        assert reason
+        engines = (engine,)
+    metafunc.parametrize("engine", engines, scope="module")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -56,11 +77,37 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'gamearchive.db'}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
+@pytest.fixture
+def database_url(engine: str, request: pytest.FixtureRequest) -> str:
     """The URL of an empty database, on each engine in turn."""
-    url: str = request.getfixturevalue(f"{request.param}_url")
+    url: str = request.getfixturevalue(f"{engine}_url")
     return url
+
+
+def _databases(engine: str, request: pytest.FixtureRequest) -> Iterator[Databases]:
+    made = Databases(request.getfixturevalue("postgresql") if engine == "postgresql" else None)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def databases(engine: str, request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """The databases of a test's homes, on each engine in turn."""
+    yield from _databases(engine, request)
+
+
+@pytest.fixture(scope="module")
+def shared_databases(engine: str, request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """The databases of homes that a module's tests share, on each engine in turn."""
+    yield from _databases(engine, request)
+
+
+@pytest.fixture
+def either_engine(databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings that say nothing else are of the folder ``home`` and its database, on each engine in turn."""
+    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+    if not databases.are_files:
+        monkeypatch.setenv("GAMEARCHIVE_DATABASE", databases.of(tmp_path / "home"))
 
 
 @pytest.fixture

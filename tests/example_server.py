@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gamearchive import GameArchiveError, HybridGameRepository
+from gamearchive import GameArchiveError, HybridGameRepository, load_settings
 
 INTERVAL = timedelta(seconds=1)
 PLAYERS = ("north", "east", "south", "west")
@@ -83,7 +83,12 @@ class Server:
 
 async def main(home: str, port_file: str, archiver: str = "thread") -> None:
     repository = HybridGameRepository(
-        max_active_games=200, game_type=TableGame, home=home, journal_interval=INTERVAL, when_full="wait", archiver=archiver
+        max_active_games=200,
+        game_type=TableGame,
+        settings=load_settings({"home": home}),
+        journal_interval=INTERVAL,
+        when_full="wait",
+        archiver=archiver,
     )
     async with repository:
         server = await asyncio.start_server(Server(repository).serve, "127.0.0.1", 0)

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 from archiving import plain
 
-from gamearchive.database.engine import Database
+from gamearchive.database.engine import BUSY_SECONDS, Database
 from gamearchive.journal import Journal, Snapshot
 from gamearchive.model import ArchivalPriority, ArchivalTrigger, Handover, checksum
 
@@ -26,9 +26,11 @@ def snapshot(entity_id: str, payload: bytes = b"{}", *, at: int = 0, handover: H
 
 
 @contextmanager
-def journal(url: str, server: str = "server", *, lease_seconds: float = LONG, wait: float = 0.0) -> Iterator[Journal]:
+def journal(
+    url: str, server: str = "server", *, lease_seconds: float = LONG, wait: float = 0.0, busy_seconds: float = BUSY_SECONDS
+) -> Iterator[Journal]:
     """An open journal with a database of its own, as another process would have; closed at the end."""
-    database = Database(url)
+    database = Database(url, busy_seconds=busy_seconds)
     made = Journal(database, server, lease_seconds=lease_seconds)
     try:
         made.open(wait)

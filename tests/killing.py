@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from archiving import EVERYTHING, found_by, game
 from running import run
@@ -37,6 +38,23 @@ BATCH_RECORDS = 40
 KILLED = -signal.SIGKILL
 
 
+class Place(NamedTuple):
+    """An archive's home, and the URL of its database."""
+
+    home: Path
+    url: str
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """What a command line says to work on it."""
+        return ("--home", str(self.home), "--database", self.url)
+
+
+def in_file(home: Path) -> Place:
+    """A home with its database on SQLite."""
+    return Place(home, f"sqlite:///{home / 'gamearchive.db'}")
+
+
 def workers(count: int = 2) -> ProcessPoolExecutor:
     """Processes that run what they are given, one thing at a time each, and fork from a state without threads."""
     return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("forkserver"), initializer=_warm_up)
@@ -53,7 +71,8 @@ def _warm_up() -> None:
             ["restore", "--type", "game", "--output", f"{folder}/restored/"],
         ):
             assert run(*command, "--home", f"{folder}/home").code == 0
-        examine(Path(folder, "home"), 3 * BATCH_RECORDS)
+        examine(in_file(Path(folder, "home")), 3 * BATCH_RECORDS)
+    Database("postgresql+psycopg://nowhere").close()  # its driver is imported now
 
 
 def write_games(path: Path, count: int) -> Path:
@@ -106,9 +125,9 @@ def run_and_kill(arguments: Sequence[str], seconds: float) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def examine(home: Path, count: int) -> None:
+def examine(place: Place, count: int) -> None:
     """Make sure that a home holds so many of `write_games`, each once and exact, and nothing else once it has been repaired."""
-    database = Database(f"sqlite:///{home / 'gamearchive.db'}")
+    home, database = place.home, Database(place.url)
     archive = Archive(Catalog(database), PackHoldings(FileSystemStore(home / "packs")), SystemClock())
     repaired = found_by(verify(archive, repair=True))
     assert {found.finding for found in repaired} <= {Finding.ORPHANED}, repaired
@@ -119,43 +138,38 @@ def examine(home: Path, count: int) -> None:
     copies = 2 * len(archive.catalog.dictionaries())
     database.close()
     stored = [path for path in home.rglob("*") if path.is_file()]
-    assert {path.name for path in stored if path.suffix not in (".zst", ".zdict", ".lock")} == {
-        "gamearchive.db",
-        "gamearchive-id",
-    }
+    own = {"gamearchive-id"} if database.path is None else {"gamearchive-id", "gamearchive.db"}
+    assert {path.name for path in stored if path.suffix not in (".zst", ".zdict", ".lock")} == own
     assert sum(path.suffix == ".zdict" for path in stored) == copies, stored
 
 
-def finish(source: Path, home: Path, count: int) -> None:
+def finish(source: Path, place: Place, count: int) -> None:
     """Run the same command again, as after a crash, and `examine` what is there then."""
-    done = summary("archive", str(source), "--home", str(home))
+    done = summary("archive", str(source), *place.where)
     assert (done["archived"] + done["skipped"], done["failed"]) == (count, 0)
-    assert list(home.rglob(".tmp-*")) == []
-    examine(home, count)
+    assert list(place.home.rglob(".tmp-*")) == []
+    examine(place, count)
+    shutil.rmtree(place.home)
 
 
-def kill_archive_at(call: int, source: Path, folder: Path, count: int) -> int:
+def kill_archive_at(call: int, place: Place, source: Path, count: int) -> int:
     """Kill ``archive`` at a call, finish what it has begun, and examine it; the exit code of the run that was to be killed."""
     import tracing
 
-    home = folder / f"killed-at-{call}"
-    code = tracing.run_and_kill_at(["archive", str(source), "--home", str(home)], call).code
-    finish(source, home, count)
-    shutil.rmtree(home)
+    code = tracing.run_and_kill_at(["archive", str(source), *place.where], call).code
+    finish(source, place, count)
     return code
 
 
-def kill_archive_repeatedly(seed: int, kills: int, source: Path, folder: Path, count: int) -> int:
+def kill_archive_repeatedly(seed: int, place: Place, kills: int, source: Path, count: int) -> int:
     """Kill ``archive`` again and again, at random moments, on one home; how often it was killed before it was done."""
     chance = random.Random(seed)
-    home = folder / f"killed-{seed}"
     codes = [
-        run_and_kill(["archive", str(source), "--home", str(home)], chance.uniform(0, 0.12))  # a run takes 0.3 s or so
+        run_and_kill(["archive", str(source), *place.where], chance.uniform(0, 0.12))  # a run takes 0.3 s or so
         for _ in range(kills)
     ]
     assert set(codes) <= {0, KILLED}
-    finish(source, home, count)
-    shutil.rmtree(home)
+    finish(source, place, count)
     return codes.count(KILLED)
 
 
@@ -163,22 +177,34 @@ def kill_rebuild_at(call: int, home: Path, folder: Path, count: int) -> int:
     """Kill ``rebuild`` of a copy of a home at a call: all games are there at once, and it can be run again."""
     import tracing
 
-    copied = folder / f"killed-at-{call}"
-    shutil.copytree(home, copied)
-    code = tracing.run_and_kill_at(["rebuild", "--yes", "--home", str(copied)], call).code
-    assert summary("query", "--count", "--home", str(copied))["count"] == count
-    assert summary("rebuild", "--yes", "--home", str(copied))["records"] == count
+    copied = in_file(folder / f"killed-at-{call}")
+    shutil.copytree(home, copied.home)
+    code = tracing.run_and_kill_at(["rebuild", "--yes", *copied.where], call).code
+    assert summary("query", "--count", *copied.where)["count"] == count
+    assert summary("rebuild", "--yes", *copied.where)["records"] == count
     examine(copied, count)
-    shutil.rmtree(copied)
+    shutil.rmtree(copied.home)
     return code
 
 
-def kill_restore(seed: int, home: Path, folder: Path, count: int) -> int:
+def kill_rebuild(seed: int, place: Place, kills: int, count: int) -> int:
+    """Kill ``rebuild`` at random moments: each time all games are there at once; how often it was killed."""
+    chance = random.Random(seed)
+    killed = 0
+    for _ in range(kills):
+        killed += run_and_kill(["rebuild", "--yes", *place.where], chance.uniform(0, 0.12)) == KILLED
+        assert summary("query", "--count", *place.where)["count"] == count
+    assert summary("rebuild", "--yes", *place.where)["records"] == count
+    examine(place, count)
+    return killed
+
+
+def kill_restore(seed: int, place: Place, folder: Path, count: int) -> int:
     """Kill ``restore`` into a folder and into a file at random moments: what is there is whole, and the rest can be added."""
     chance = random.Random(seed)
     games = {f"{entity_id}.json": payload for entity_id, payload in payloads(count).items()}
     target, file = folder / f"games-{seed}", folder / f"games-{seed}.ndjson"
-    arguments = ["restore", "--type", "game", "--home", str(home), "--force", "--output"]
+    arguments = ["restore", "--type", "game", *place.where, "--force", "--output"]
     codes = [run_and_kill([*arguments, where], chance.uniform(0, 0.1)) for where in (f"{target}/", str(file))]
     assert set(codes) <= {0, KILLED}
     for path in target.glob("[!.]*"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from databases import execute
 
 from gamearchive import (
     ArchivalWorker,
@@ -42,7 +43,6 @@ def quick_worker(**more: Any) -> ArchivalWorker[Any]:
 def repository(folder: Path, **more: Any) -> HybridGameRepository[Any]:
     """A repository of games in a folder, whose turns follow closely on one another."""
     usual = {
-        "home": folder / "home",
         "settings": load_settings({"home": str(folder / "home")}),
         "journal_interval": timedelta(milliseconds=30),
         "minimum_residency": timedelta(0),
@@ -129,15 +129,15 @@ def revisions(entries: Iterable[ArchiveEntry]) -> dict[str, int]:
 
 def journal(folder: Path) -> dict[str, int]:
     """The games in the journal, each with its state: 0 in play, 1 handed over, 2 failed."""
-    with sqlite3.connect(folder / "home" / "gamearchive.db") as connection:
-        rows = connection.execute("SELECT entity_key, state FROM snapshots").fetchall()
-    connection.close()
-    return {bytes(key).decode(): state for key, state in rows}
+    return {bytes(key).decode(): state for key, state in executed(folder, "SELECT entity_key, state FROM snapshots")}
 
 
 def payload(folder: Path, game_id: str) -> bytes:
     """What the journal has of a game."""
-    with sqlite3.connect(folder / "home" / "gamearchive.db") as connection:
-        ((found,),) = connection.execute("SELECT payload FROM snapshots WHERE entity_key = ?", (game_id.encode(),)).fetchall()
-    connection.close()
+    ((found,),) = executed(folder, "SELECT payload FROM snapshots WHERE entity_key = :key", key=game_id.encode())
     return bytes(found)
+
+
+def executed(folder: Path, statement: str, **parameters: object) -> list[Any]:
+    """Run a statement on the archive's database; the rows that it gives."""
+    return execute(load_settings({"home": str(folder / "home")}).database, statement, **parameters)

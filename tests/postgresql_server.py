@@ -42,15 +42,20 @@ class Server:
             for statement in statements:
                 connection.execute(statement)
 
-    def new_database(self) -> str:
-        """The URL of a database with nothing in it."""
+    def new_database(self, like: str | None = None) -> str:
+        """The URL of a database with nothing in it, or with what is in another that nobody is connected to."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {_name(like)}" if like else ""))
         return self._server.get_uri(name).replace("postgres:@", "postgres@", 1)
+
+    def replace(self, url: str, other: str | None = None) -> None:
+        """Put another database, or an empty one, in the place of one, whoever is connected to that."""
+        self.drop(url)
+        self.execute(f"CREATE DATABASE {_name(url)}" + (f" TEMPLATE {_name(other)}" if other else ""))
 
     def drop(self, url: str) -> None:
         """Take a database away, whoever is connected to it."""
-        self.execute(f"DROP DATABASE {conninfo_to_dict(url)['dbname']} WITH (FORCE)")
+        self.execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
 
     def halt(self) -> None:
         """Go down as a machine's shutdown has it: whoever is connected is thrown out."""
@@ -71,3 +76,7 @@ class Server:
         """Go down for good."""
         self._server.stop()
         shutil.rmtree(self._folder)
+
+
+def _name(url: str) -> str:
+    return str(conninfo_to_dict(url)["dbname"])

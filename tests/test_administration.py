@@ -5,6 +5,7 @@ import gc
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ OPTIONS = ReadOptions()
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(either_engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     return load_settings({"home": str(tmp_path / "home")})
 
@@ -38,6 +39,17 @@ def manager(settings: Settings) -> Iterator[Administration]:
 def ndjson(path: Path, records: list[GameRecord]) -> list[str]:
     path.write_bytes(b"".join(record.payload + b"\n" for record in records))
     return [str(path)]
+
+
+@contextmanager
+def held(manager: Administration, *, shared: bool) -> Iterator[None]:
+    """Hold the archive as another process would."""
+    database = Database(manager.settings.database)
+    try:
+        with database.hold(shared=shared):
+            yield
+    finally:
+        database.close()
 
 
 async def every(steps: AsyncIterator[object]) -> list[object]:
@@ -127,6 +139,31 @@ def test_a_catalog_that_another_process_made_anew(manager: Administration, setti
     asyncio.run(steps())
 
 
+@pytest.mark.only("postgresql", "on SQLite a reader goes on with the file that it has open")
+def test_a_reader_sees_a_catalog_that_another_process_made_anew_as_it_is(
+    manager: Administration, settings: Settings, tmp_path: Path
+) -> None:
+    async def players(entity_id: str) -> tuple[str, list[str | None], str]:
+        entry = await manager.get(entity_id)
+        return entry.entity_type, [player.name for player in entry.facts.players], entry.place.pack
+
+    async def steps() -> None:
+        for number, name in enumerate(("Ada", "Bea", "Çem")):
+            source = tmp_path / f"{number}.ndjson"
+            source.write_text(json.dumps({"id": str(number), "players": [name]}))
+            await every(manager.archive([str(source)], ReadOptions(entity_type=f"type-{number}", tags=(("of", name),))))
+        before = [await players(str(number)) for number in range(3)]
+        for pack in (settings.home / "packs" / "type-0").rglob("*.zst"):
+            pack.unlink()
+        async with Administration(settings, ManualClock()) as other:
+            await every(other.rebuild(force=True))
+        assert [await players(str(number)) for number in (1, 2)] == before[1:]
+        (entry,) = (await manager.query(ArchiveQuery(tags={"of": "Çem"}))).entries
+        assert json.loads(await manager.read(entry))["players"] == ["Çem"]
+
+    asyncio.run(steps())
+
+
 def test_a_stream_left_early_lets_go(manager: Administration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "BATCH_RECORDS", 5)
     source = ndjson(tmp_path / "a.ndjson", games(40))
@@ -137,10 +174,10 @@ def test_a_stream_left_early_lets_go(manager: Administration, tmp_path: Path, mo
         asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
         left = manager.archive(source, OPTIONS)
         assert len((await anext(left)).added.entries) == 5
-        with pytest.raises(LockedError), Database(manager.settings.database).hold(shared=False):
+        with pytest.raises(LockedError), held(manager, shared=False):
             pass
         await manager.close()
-        with Database(manager.settings.database).hold(shared=False):
+        with held(manager, shared=False):
             pass
         del left
         gc.collect()
@@ -163,7 +200,7 @@ def test_a_stream_that_is_closed_lets_go_at_once(
         left = manager.archive(ndjson(tmp_path / "a.ndjson", games(40)), OPTIONS)
         await anext(left)
         await left.aclose()  # type: ignore[attr-defined]
-        with Database(manager.settings.database).hold(shared=False):
+        with held(manager, shared=False):
             assert await manager.count(ArchiveQuery()) == 5
 
     asyncio.run(steps())
@@ -201,7 +238,7 @@ def test_listing_does_not_wait_for_archiving(manager: Administration, tmp_path: 
 def test_repair_waits_for_those_who_archive(manager: Administration, tmp_path: Path) -> None:
     """Else it would take away packs that a running process has put and not named yet."""
     asyncio.run(every(manager.archive(ndjson(tmp_path / "a.ndjson", games(3)), OPTIONS)))
-    with Database(manager.settings.database).hold(shared=True):
+    with held(manager, shared=True):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("gamearchive.administration.LOCK_WAIT_SECONDS", 0.0)
             with pytest.raises(LockedError):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from archiving import Home, flip, game, games, listed, noise, plain
+from databases import Databases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -36,8 +37,8 @@ from gamearchive.testing import Fault, FaultyStore
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
+def home(databases: Databases, tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path, databases.of(tmp_path))
     yield home
     home.close()
 

@@ -134,8 +134,7 @@ ONLY_IN = {
 """Where a module of others may be imported. Pickles run what they hold, and shutil writes what is not synced."""
 
 BUILT_SQL = [
-    ("database.engine", "statement"),  # what SQLAlchemy compiles of a table, for several rows
-    ("enqueuing", "str(self._jobs)"),  # likewise
+    ("enqueuing", "str(self._jobs)"),  # what SQLAlchemy compiles of a table
     ("enqueuing", "postgresql.binary(str(self._jobs))"),
     ("database.postgresql", "f'SELECT pg_advisory_xact_lock{suffix}(:lock)'"),  # "_shared" or nothing
     ("database.postgresql", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),
@@ -144,6 +143,8 @@ BUILT_SQL = [
     ("database.sqlite", "f'PRAGMA {setting}'"),  # constants of the module
     ("database.sqlite", "f\"BEGIN {connection.get_execution_options().get(BEGIN, 'DEFERRED')}\""),  # or IMMEDIATE
     ("database.bulk", "f'INSERT INTO {into} VALUES {places}'"),  # a table, and question marks
+    ("database.bulk", "statement"),  # what SQLAlchemy compiles of a table
+    ("database.bulk", "f'CREATE TEMPORARY TABLE IF NOT EXISTS {made} ON COMMIT DELETE ROWS'"),  # two tables' names
     ("database.schema", "_SECOND.format('created_at')"),  # columns
     ("database.schema", "_SECOND.format('completed_at')"),
     ("database.schema", "_SECOND.format(f'entries.{column.name}')"),

@@ -15,9 +15,9 @@ Errors of the engine become errors of the project, and say what to do.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +35,14 @@ from sqlalchemy import (
     delete,
     exc,
     func,
-    insert,
-    inspect,
     select,
     text,
 )  # fmt: skip
 from sqlalchemy.engine import make_url
 
-from gamearchive.database import bulk, faults, players, postgresql, servers, sqlite
+from gamearchive.database import bulk, faults, players, postgresql, servers, sqlite, tables
 from gamearchive.database.faults import R
-from gamearchive.database.schema import LASTING, REVISION, metadata, versions, workers
-from gamearchive.database.upserts import Upserts
+from gamearchive.database.schema import LASTING, NUMBERED, REVISION, metadata, workers
 from gamearchive.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -58,7 +55,6 @@ BUSY_SECONDS = 60.0
 """How long a statement waits for another process's transaction, unless told otherwise."""
 
 _COPIED = 200  # so many rows of the journal at a time
-_VERSION = re.compile(r"(?!0000)\d{4}")
 _HOW_TO_NAME = "Write sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name."
 _SECRETS = ("password", "sslpassword")  # in the query of a URL of PostgreSQL
 
@@ -101,8 +97,9 @@ class Database:
             self.players = players.PostgreSQLPlayerIndex()
         else:
             raise ConfigurationError(f"The database {self.name} is neither SQLite in a file nor PostgreSQL.", hint=_HOW_TO_NAME)
-        self._upserts = Upserts(self.engine.dialect)
         self._checked = False
+        self._within: Connection | None = None  # the transaction that all is done in, of a catalog that is made anew
+        self._given: dict[str, int] = {}  # the highest numbers that the catalog before it gave, by table
 
     @property
     def name(self) -> str:
@@ -151,6 +148,10 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str, *, alone: bool = True) -> Iterator[Connection]:
+        if self._within is not None:
+            with self._translated():
+                yield self._within
+            return
         options: dict[str, object] = {sqlite.BEGIN: begin}
         if self.path is None and begin == "DEFERRED":
             options["isolation_level"] = "REPEATABLE READ"
@@ -173,7 +174,7 @@ class Database:
         if self._is_missing():
             return False
         with self._transaction("DEFERRED") as connection:
-            return self._revision(connection) is not None
+            return tables.revision(connection, self.name) is not None
 
     def check(self) -> None:
         """Make sure that the tables are there, and are this program's.
@@ -187,7 +188,7 @@ class Database:
         found = None
         if not self._is_missing():
             with self._transaction("DEFERRED") as connection:
-                found = self._revision(connection)
+                found = tables.revision(connection, self.name)
         if found is None:
             raise NoArchiveError(f"There is no archive in {self.name}.")
         if found != REVISION:
@@ -209,22 +210,6 @@ class Database:
             raise DatabaseUnavailableError(f"The database {self.name} cannot be looked for: {error.strerror}.") from error
         return False
 
-    def _revision(self, connection: Connection) -> str | None:
-        """The revision that the tables are of, as the migrations count; None where there are no tables."""
-        names = set(inspect(connection).get_table_names())
-        if versions.name in names:
-            found = connection.scalar(select(versions.c.version_num))
-            if not isinstance(found, str) or not _VERSION.fullmatch(found):
-                raise faults.damaged(self.name, f"its version is {found!r}")
-            return found
-        taken = sorted(names & set(metadata.tables))
-        if taken:
-            raise SchemaError(
-                f"The database {self.name} has tables of another program: {', '.join(taken)}.",
-                hint="Give the archive a database of its own with --database.",
-            )
-        return None
-
     def create(self) -> None:
         """Make the tables if they are not there, and the file and its folder if need be; upgrade them if they are older.
 
@@ -240,12 +225,9 @@ class Database:
             except OSError as error:
                 raise DatabaseUnavailableError(f"The folder {self.path.parent} cannot be made: {error.strerror}.") from error
         with self._transaction("IMMEDIATE") as connection:
-            found = self._revision(connection)
+            found = tables.revision(connection, self.name)
             if found is None:
-                # What the migrations would make step by step, at once and without Alembic: a test holds the two equal.
-                metadata.create_all(connection)
-                players.create(connection)
-                connection.execute(insert(versions).values(version_num=REVISION))
+                tables.make(connection)
             elif found < REVISION:
                 from gamearchive.database import migrations
 
@@ -257,7 +239,7 @@ class Database:
         """A database with an empty catalog that takes this one's place when the block ends well. The journal
         stays, and the queue.
 
-        On SQLite it is another file until then. On PostgreSQL the tables of the catalog are emptied first, in one transaction.
+        Until then all others see this one: on SQLite the new one is another file, on PostgreSQL all is one transaction.
 
         Args:
             aside: where to keep this one then, as it is; for a damaged one.
@@ -271,14 +253,11 @@ class Database:
             there = False
             with faults.journal_of(force):
                 there = self._fence()
+                if self.path is None:
+                    self.check()  # there is nothing that a damaged one could be kept as
             if self.path is None:
                 with self._transaction("IMMEDIATE") as connection:
-                    metadata.drop_all(
-                        connection, [table for table in metadata.sorted_tables if table not in (versions, *LASTING)]
-                    )
-                    metadata.create_all(connection)
-                    players.create(connection)
-                yield self
+                    yield self._emptied(connection, there=there)
                 return
             from gamearchive import files
 
@@ -309,6 +288,17 @@ class Database:
                     files.remove(stale)
             files.replace(path, self.path)
             self._checked = False
+
+    def _emptied(self, connection: Connection, *, there: bool) -> Database:
+        """This database within one transaction, with an empty catalog; with all tables new where they are damaged."""
+        if not there:
+            metadata.drop_all(connection)
+        tables.make(connection, there=there)
+        fresh = copy(self)
+        given = {table.name: self.next_id(connection, table) - 1 for table in NUMBERED}
+        fresh._within, fresh._given = connection, given  # noqa: SLF001
+        tables.empty_catalog(connection)
+        return fresh
 
     def _fence(self) -> bool:
         """Make sure that no server lives, and that none comes to life again; False where there is no database any more."""
@@ -345,21 +335,20 @@ class Database:
         """Numbers as the parameter of `among` takes them."""
         return list(numbers) if self.path is None else f"[{','.join(map(str, numbers))}]"
 
+    def next_id(self, connection: Connection, table: Table) -> int:
+        """The number of a table's next row.
+
+        A catalog that is made anew on PostgreSQL gives none again that the one before it gave: other processes remember what
+        these stand for.
+        """
+        return max(connection.scalar(select(func.max(table.c.id))) or 0, self._given.get(table.name, 0)) + 1
+
     def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert many rows at the driver's own speed; values stand in the order of the table's columns."""
         if self.path is not None:
             bulk.insert(connection, table.name, rows)
         elif rows:
             postgresql.copy(connection, table, rows)
-
-    def upsert(self, connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], owner: Column[int]) -> int:
-        """Insert rows, or write over those with the same primary key and the same ``owner``, many at a time.
-
-        Returns:
-            How many were written; the others belong to another owner.
-        """
-        statements = self._upserts.writing(table, rows, owner)
-        return sum(connection.exec_driver_sql(statement, values).rowcount for statement, values in statements)
 
     @contextmanager
     def hold(self, *, shared: bool, wait: float = 0.0) -> Iterator[None]:

@@ -41,7 +41,7 @@ def journal_of(force: bool) -> Iterator[None]:
         yield
     except IntegrityError as error:
         if not force:
-            hint = "Its games in play cannot be read. To go on without them, add --force; it is kept beside the new one."
+            hint = "Its games in play cannot be read. To go on without them, add --force."
             raise IntegrityError(error.message, hint=hint) from error
 
 
@@ -72,7 +72,7 @@ def translated(error: exc.DBAPIError, name: str, busy_seconds: float) -> Excepti
     said = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
     if "locked" in said or "lock timeout" in said:
         return LockedError(f"The database {name} stayed locked by another process for {busy_seconds:g} s.")
-    if any(words in said for words in _DAMAGED):
+    if any(words in said for words in _DAMAGED) or said.startswith('relation "'):  # "... does not exist", on PostgreSQL
         return damaged(name, said)
     if "readonly database" in said:
         said = "it, or its folder, is read-only, or the disk is full"

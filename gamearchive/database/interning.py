@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Column, Connection, Row, Table, func, or_, select, tuple_
+from sqlalchemy import Column, Connection, Row, Table, or_, select, tuple_
 
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import batch_tags, batches, packs, player_keys, players, short_hash, tags, words
@@ -209,7 +209,7 @@ class Interning:
         """Insert rows under the next numbers; a key to each row in, its number out."""
         if not rows:
             return {}
-        first = (connection.scalar(select(func.max(table.c.id))) or 0) + 1
+        first = self._database.next_id(connection, table)
         self._database.insert(connection, table, [(number, *row) for number, row in enumerate(rows.values(), first)])
         return {key: number for number, key in enumerate(rows, first)}
 

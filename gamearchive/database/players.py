@@ -179,7 +179,9 @@ def create(connection: Connection) -> None:
     """Make the engine's index, in the transaction that makes the tables."""
     if connection.dialect.name == "sqlite":
         connection.execute(
-            text("CREATE VIRTUAL TABLE entry_players USING fts5 (players, content='', detail='none', columnsize=0)")
+            text(
+                "CREATE VIRTUAL TABLE IF NOT EXISTS entry_players USING fts5 (players, content='', detail='none', columnsize=0)"
+            )
         )
     else:
-        connection.execute(text("CREATE INDEX ix_entries_players ON entries USING gin (players)"))
+        connection.execute(text("CREATE INDEX IF NOT EXISTS ix_entries_players ON entries USING gin (players)"))

@@ -54,13 +54,23 @@ def binary(statement: str) -> str:
     return statement.replace("%s::BYTEA[]", "%b::BYTEA[]")
 
 
-def copy(connection: Connection, table: Table, rows: Iterable[tuple[object, ...]]) -> None:
-    """Add many rows as fast as can be; values stand in the order of the table's columns."""
+def copy(connection: Connection, table: Table, rows: Iterable[tuple[object, ...]], *, by: str | None = None) -> None:
+    """Add many rows as fast as can be.
+
+    Args:
+        connection: the transaction.
+        table: where to.
+        rows: values in the order of the table's columns.
+        by: the name of another table that has the same columns, to add them to that one.
+
+    Raises:
+        DBAPIError: as of any other statement.
+    """
     dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
     kinds = [str(column.type.compile(dialect=dialect)).lower().partition(" collate ")[0] for column in table.columns]
     try:
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} FROM STDIN (FORMAT BINARY)") as copied:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {by or table.name} FROM STDIN (FORMAT BINARY)") as copied:
             copied.set_types(kinds)
             for row in rows:
                 copied.write_row(row)

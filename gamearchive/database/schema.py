@@ -356,6 +356,9 @@ duties = Table(
     Column("position", Text),  # where the next run goes on; null: from the start
 )
 
+NUMBERED = (words, players, tags, batches, packs)
+"""The tables whose rows processes remember by their numbers."""
+
 LASTING = (servers, snapshots, workers, jobs, job_records, job_attempts)
 """The tables of the journal and of the queue: what is in them is in no pack."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from archiving import Home, found_by, game, games, listed, plain
+from databases import Databases
 
 from gamearchive.backends.base import GameBytes, IArchivalBackend
 from gamearchive.backends.foreign import ForeignHoldings
@@ -55,8 +56,8 @@ class ContentShelf(Shelf):
 
 
 @pytest.fixture
-def home(tmp_path: Path):
-    home = Home(tmp_path)
+def home(databases: Databases, tmp_path: Path):
+    home = Home(tmp_path, databases.of(tmp_path))
     yield home
     home.close()
 

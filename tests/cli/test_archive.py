@@ -44,8 +44,8 @@ def payloads(gamearchive: Run, *arguments: str) -> dict[object, str]:
 
 
 @pytest.fixture(autouse=True)
-def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+def _home(either_engine: None) -> None:
+    pass
 
 
 def write(name: str, *games: object) -> str:
@@ -307,6 +307,7 @@ def test_wrong_settings(gamearchive: Run, wrong: tuple[str, str]) -> None:
     assert not Path("home").exists()
 
 
+@pytest.mark.only("sqlite", "it is a file that is something else")
 def test_a_database_of_something_else_is_left_alone(gamearchive: Run) -> None:
     games = write("games.ndjson", {"id": "a"})
     Path("home").mkdir()
@@ -398,6 +399,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.only("sqlite", "its file is what would be replaced")
 def test_rejects_never_replace_a_source_or_a_device(gamearchive: Run) -> None:
     Path("source.ndjson").write_text('{"id": "a"}\n[]\n')
     for rejects in ("source.ndjson", "./source.ndjson", "/dev/null"):
@@ -407,6 +409,7 @@ def test_rejects_never_replace_a_source_or_a_device(gamearchive: Run) -> None:
     assert not Path("fresh").exists()
 
 
+@pytest.mark.only("sqlite", "its file lies in the folder that is archived")
 def test_the_archive_itself_is_no_source(gamearchive: Run) -> None:
     games = write("games.ndjson", {"id": "a"}, [])
     for _ in range(3):
@@ -425,6 +428,7 @@ def test_the_archive_itself_is_no_source(gamearchive: Run) -> None:
     assert (notice["type"], notice["code"]) == ("error", "notice")
 
 
+@pytest.mark.only("sqlite", "its file is what would be replaced")
 def test_rejects_never_replace_the_archive(gamearchive: Run) -> None:
     games = write("games.ndjson", {"id": "a"})
     assert gamearchive("archive", games).code == 0
@@ -452,11 +456,11 @@ def test_what_is_there_already_keeps_its_tags_and_that_is_said(gamearchive: Run)
     assert gamearchive("query", "--tag", "season=2", "--count").out == "0\n"
 
 
-def test_verbose_tells_of_each_step(gamearchive: Run) -> None:
+def test_verbose_tells_of_each_step(gamearchive: Run, engine: str) -> None:
     games = write("games.ndjson", {"id": "a"})
     quiet, verbose, all_of_it = (gamearchive("archive", games, "--dry-run", *more).err for more in ((), ("-v",), ("-vv",)))
     assert len(quiet.splitlines()) == 1
-    assert "Catalog: sqlite:" in verbose
+    assert f"Catalog: {engine}" in verbose
     assert "is read as" not in verbose
     assert "games.ndjson is read as json." in all_of_it
     assert "Wrote game/" in gamearchive("archive", games, "-v").err

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from databases import Databases
 from running import Ended, Run, process, run
 
 from gamearchive.cli.games import FIELDS
+from gamearchive.database.engine import Database
 
 
 def played(number: int, **facts: object) -> dict[str, object]:
@@ -30,20 +32,21 @@ CARDS = [
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(shared_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive that the tests of this module read: g1 to g3 are chess, g4 and g5 are cards and were archived later."""
     folder = tmp_path_factory.mktemp("query")
     for name, games, tags in (("chess", CHESS, ("season=1", "ranked=yes")), ("cards", CARDS, ("season=2", "ranked=yes"))):
         (folder / name).write_text("\n".join(map(json.dumps, games)), encoding="utf-8")
         flags = [part for tag in tags for part in ("--tag", tag)]
-        ended = run("archive", str(folder / name), "--type", name, "--home", str(folder / "home"), *flags)
+        ended = run("archive", str(folder / name), "--type", name, *flags, *shared_databases.where(folder / "home"))
         assert ended.code == 0, ended
     return folder / "home"
 
 
 @pytest.fixture(autouse=True)
-def home(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(shared: Path, shared_databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GAMEARCHIVE_HOME", str(shared))
+    monkeypatch.setenv("GAMEARCHIVE_DATABASE", shared_databases.of(shared))
     return shared
 
 
@@ -173,14 +176,15 @@ def test_an_empty_listing_is_done(gamearchive: Run) -> None:
     assert gamearchive("query", "--player", "Nobody").err == "0 games.\n"
 
 
-def test_an_archive_that_is_not_there(gamearchive: Run, tmp_path: Path) -> None:
-    ended = gamearchive("query", "--home", str(tmp_path / "none"))
+def test_an_archive_that_is_not_there(gamearchive: Run, databases: Databases, tmp_path: Path) -> None:
+    where = databases.where(tmp_path / "none")
+    ended = gamearchive("query", *where)
     assert (ended.code, ended.out) == (10, "")
     code, message, hint = ended.err.splitlines()
     assert code == "error: no-archive"
-    assert str(tmp_path / "none") in message
+    assert Database(databases.of(tmp_path / "none")).name in message
     assert hint.startswith("hint: Start one with `gamearchive archive")
-    assert json.loads(gamearchive("query", "--json", "--home", str(tmp_path / "none")).err)["exit_code"] == 10
+    assert json.loads(gamearchive("query", "--json", *where).err)["exit_code"] == 10
     assert not (tmp_path / "none").exists()
 
 

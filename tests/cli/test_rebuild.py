@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from archiving import games
+from databases import Databases, execute
 from journaling import journal, recovered, snapshot
 from running import Ended, Run
 
@@ -20,9 +20,8 @@ DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture(autouse=True)
-def _home(gamearchive: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _home(either_engine: None, gamearchive: Run) -> None:
     """Games of several types, tags and times; one of them in two revisions."""
-    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
     Path("games.ndjson").write_bytes(b"\n".join(record.payload for record in games(120)))
     Path("again.ndjson").write_text('{"id": "g-7", "status": "replayed"}', encoding="utf-8")
     for arguments in (
@@ -41,14 +40,9 @@ def everything(gamearchive: Run) -> tuple[object, ...]:
     return listing, gamearchive("show", "g-7", "--json").out, stats, gamearchive("query", "--ids", "--sort", "completed").out
 
 
-def remove_catalog() -> None:
-    for path in Path("home").glob("gamearchive.db*"):
-        path.unlink()
-
-
-def test_a_lost_catalog_comes_back_row_for_row(gamearchive: Run) -> None:
+def test_a_lost_catalog_comes_back_row_for_row(gamearchive: Run, databases: Databases) -> None:
     before = everything(gamearchive)
-    remove_catalog()
+    databases.lose("home")
     assert gamearchive("query").code == 10
     ended = gamearchive("rebuild", "--json")
     assert (ended.code, ended.err) == (0, "")
@@ -62,6 +56,7 @@ def test_a_lost_catalog_comes_back_row_for_row(gamearchive: Run) -> None:
     assert list(Path("home").glob("*.anew*")) == []
 
 
+@pytest.mark.only("sqlite", "its file stays byte for byte")
 def test_a_catalog_that_is_there_is_kept_without_a_yes(gamearchive: Run) -> None:
     before = Path("home/gamearchive.db").read_bytes()
     for form in ((), ("--json",), ("--quiet",)):
@@ -80,14 +75,14 @@ def test_with_a_yes_it_is_made_anew(gamearchive: Run) -> None:
         assert everything(gamearchive) == before
 
 
-def test_a_dry_run_says_what_it_would_take_and_changes_nothing(gamearchive: Run) -> None:
+def test_a_dry_run_says_what_it_would_take_and_changes_nothing(gamearchive: Run, databases: Databases) -> None:
     before = {path: path.read_bytes() for path in Path("home").rglob("*") if path.is_file()}
     for flag in ("--dry-run", "-n"):
         ended = gamearchive("rebuild", flag)
         assert ended.code == 0
         assert ended.err.startswith("Would take ")
     assert {path: path.read_bytes() for path in Path("home").rglob("*") if path.is_file()} == before
-    remove_catalog()
+    databases.lose("home")
     assert gamearchive("rebuild", "-n").code == 0
     assert not Path("home/gamearchive.db").exists()
 
@@ -103,6 +98,7 @@ def scribble_in_the_middle(database: Path) -> None:
     database.write_bytes(data)
 
 
+@pytest.mark.only("sqlite", "its file is damaged")
 @pytest.mark.parametrize("harm", [scribble, scribble_in_the_middle])
 def test_a_damaged_catalog_is_kept_aside_and_made_anew(gamearchive: Run, harm: Callable[[Path], None]) -> None:
     before = everything(gamearchive)
@@ -121,11 +117,10 @@ def test_a_damaged_catalog_is_kept_aside_and_made_anew(gamearchive: Run, harm: C
     assert gamearchive("archive", "games.ndjson").code == 0
 
 
-def test_games_in_play_that_cannot_be_read_are_not_left_behind_unasked(gamearchive: Run) -> None:
+@pytest.mark.only("sqlite", "on PostgreSQL the journal stays where it is, and is not read")
+def test_games_in_play_that_cannot_be_read_are_not_left_behind_unasked(gamearchive: Run, databases: Databases) -> None:
     before = everything(gamearchive)
-    with sqlite3.connect("home/gamearchive.db") as connection:
-        connection.execute("DROP TABLE snapshots")
-    connection.close()
+    execute(databases.of("home"), "DROP TABLE snapshots")
     ended = gamearchive("rebuild", "--yes")
     assert (ended.code, "--force" in ended.err) == (14, True)
     assert gamearchive("rebuild", "--yes", "--force").code == 0
@@ -152,8 +147,10 @@ def test_a_catalog_of_more_games_than_there_are_packs_for_stays(gamearchive: Run
 
 
 @pytest.mark.parametrize("command", [("query",), ("verify",), ("restore", "g-1"), ("stats",), ("show", "g-1")])
-def test_without_a_catalog_it_is_what_every_command_names(gamearchive: Run, command: tuple[str, ...]) -> None:
-    remove_catalog()
+def test_without_a_catalog_it_is_what_every_command_names(
+    gamearchive: Run, databases: Databases, command: tuple[str, ...]
+) -> None:
+    databases.lose("home")
     ended = gamearchive(*command)
     assert (ended.code, "gamearchive rebuild" in ended.err) == (10, True)
 
@@ -173,10 +170,10 @@ def test_interrupted_it_says_that_the_catalog_is_as_it_was(gamearchive: Run, mon
     assert everything(gamearchive) == before
 
 
-def test_a_pack_that_cannot_be_read_is_told_and_the_others_are_taken(gamearchive: Run) -> None:
+def test_a_pack_that_cannot_be_read_is_told_and_the_others_are_taken(gamearchive: Run, databases: Databases) -> None:
     pack = Path("home/packs") / json.loads(gamearchive("show", "g-50", "--json").out)["location"].partition("#")[0]
     pack.write_bytes(pack.read_bytes()[:-5])
-    remove_catalog()
+    databases.lose("home")
     ended = gamearchive("rebuild", "--json")
     assert ended.code == 3
     (error,) = [json.loads(line) for line in ended.out.splitlines() if '"error"' in line]
@@ -186,9 +183,9 @@ def test_a_pack_that_cannot_be_read_is_told_and_the_others_are_taken(gamearchive
     assert gamearchive("query", "--count", "--type", "chess").out == "6\n"
 
 
-def test_no_catalog_and_no_packs_are_no_archive(gamearchive: Run) -> None:
+def test_no_catalog_and_no_packs_are_no_archive(gamearchive: Run, databases: Databases) -> None:
     for flags in ((), ("--yes",), ("-n",)):
-        assert gamearchive("rebuild", *flags, "--home", "none").code == 10
+        assert gamearchive("rebuild", *flags, *databases.where("none")).code == 10
     assert not Path("none").exists()
 
 
@@ -209,23 +206,22 @@ def test_quiet_says_nothing(gamearchive: Run) -> None:
     assert gamearchive("rebuild", "--yes", "--quiet") == Ended(0, "", "")
 
 
-def test_packs_without_a_catalog_are_not_left_to_an_empty_one(gamearchive: Run) -> None:
+def test_packs_without_a_catalog_are_not_left_to_an_empty_one(gamearchive: Run, databases: Databases) -> None:
+    lost = databases.where("lost")
     Path("one.ndjson").write_text('{"id": "one"}\n')
     Path("two.ndjson").write_text('{"id": "two"}\n')
-    assert gamearchive("archive", "one.ndjson", "--home", "lost").code == 0
-    for file in Path("lost").glob("gamearchive.db*"):
-        file.unlink()
-    ended = gamearchive("archive", "two.ndjson", "--home", "lost")
+    assert gamearchive("archive", "one.ndjson", *lost).code == 0
+    databases.lose("lost")
+    ended = gamearchive("archive", "two.ndjson", *lost)
     assert (ended.code, "gamearchive rebuild" in ended.err) == (18, True)
-    assert gamearchive("rebuild", "--home", "lost").code == 0
-    assert gamearchive("archive", "two.ndjson", "--home", "lost").code == 0
-    assert gamearchive("query", "--ids", "--home", "lost").out == "two\none\n"
-    other = f"sqlite:///{Path('other.db').resolve()}"
-    assert gamearchive("archive", "two.ndjson", "--home", "lost", "--database", other).code == 18
+    assert gamearchive("rebuild", *lost).code == 0
+    assert gamearchive("archive", "two.ndjson", *lost).code == 0
+    assert gamearchive("query", "--ids", *lost).out == "two\none\n"
+    assert gamearchive("archive", "two.ndjson", "--home", "lost", "--database", databases.of("other")).code == 18
 
 
-def test_while_a_server_plays_games_nothing_is_made_anew_but_all_can_be_checked(gamearchive: Run) -> None:
-    url = f"sqlite:///{Path('home/gamearchive.db').resolve()}"
+def test_while_a_server_plays_games_nothing_is_made_anew_but_all_can_be_checked(gamearchive: Run, databases: Databases) -> None:
+    url = databases.of("home")
     with journal(url) as kept:
         ended = gamearchive("rebuild", "--yes")
         assert (ended.code, ended.out) == (11, "")

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from databases import Databases
 from running import Ended, Run, process
 from zstandard import ZstdDecompressor
 
@@ -26,8 +27,7 @@ GAMES = {
 
 
 @pytest.fixture(autouse=True)
-def _home(gamearchive: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+def _home(either_engine: None, gamearchive: Run) -> None:
     for name, text in GAMES.items():
         Path(f"{name}.json").write_text(text, encoding="utf-8")
         assert gamearchive("archive", f"{name}.json", "--tag", f"name={name}").code == 0
@@ -92,7 +92,7 @@ def test_the_options_of_query_choose_games(gamearchive: Run, options: str, expec
     assert Path("out").exists() is bool(expected)
 
 
-def test_one_file_of_lines(gamearchive: Run) -> None:
+def test_one_file_of_lines(gamearchive: Run, databases: Databases) -> None:
     ended = gamearchive("restore", "--type", "game", "-o", "all.ndjson")
     assert ended.code == 0
     assert "warning: 1 game of several lines went onto one line each" in ended.err
@@ -101,8 +101,8 @@ def test_one_file_of_lines(gamearchive: Run) -> None:
     assert gamearchive("restore", "--type", "game", "-o", "all.ndjson.zst").code == 0
     packed = ZstdDecompressor().stream_reader(Path("all.ndjson.zst").read_bytes()).read()
     assert packed == Path("all.ndjson").read_bytes()
-    assert gamearchive("archive", "all.ndjson", "--home", "other").code == 0
-    assert gamearchive("query", "--count", "--home", "other").out == "3\n"
+    assert gamearchive("archive", "all.ndjson", *databases.where("other")).code == 0
+    assert gamearchive("query", "--count", *databases.where("other")).out == "3\n"
 
 
 def test_one_file_of_chess_games(gamearchive: Run) -> None:
@@ -198,9 +198,9 @@ def test_wrong_usage(gamearchive: Run, wrong: str) -> None:
     assert gamearchive("restore", *wrong.split()).code == 2
 
 
-def test_an_archive_that_is_not_there(gamearchive: Run) -> None:
+def test_an_archive_that_is_not_there(gamearchive: Run, databases: Databases) -> None:
     for arguments in (("a",), ("--type", "game"), ("a", "b", "-o", "out/")):
-        assert gamearchive("restore", *arguments, "--home", "none").code == 10
+        assert gamearchive("restore", *arguments, *databases.where("none")).code == 10
     assert not Path("out").exists()
 
 
@@ -236,6 +236,7 @@ def test_devices_are_written_to_and_stay(gamearchive: Run) -> None:
     assert Path("/dev/stdout").is_symlink()
 
 
+@pytest.mark.only("sqlite", "its file is what would be written to")
 @pytest.mark.parametrize("place", ["gamearchive.db", "gamearchive.db-wal", "packs/a", "packs/", "packs/game/"])
 def test_the_archive_itself_is_not_written_to(gamearchive: Run, place: str) -> None:
     before = sorted(Path("home").rglob("*"))
@@ -246,6 +247,7 @@ def test_the_archive_itself_is_not_written_to(gamearchive: Run, place: str) -> N
     assert gamearchive("restore", "a").out == GAMES["a"]
 
 
+@pytest.mark.only("sqlite", "its file is what would be written to")
 def test_no_id_leads_into_the_archive_itself(gamearchive: Run) -> None:
     Path("in/home").mkdir(parents=True)
     Path("in/home/gamearchive.db").write_bytes(b"mine")

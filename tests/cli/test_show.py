@@ -12,8 +12,7 @@ from gamearchive.cli.games import FIELDS
 
 
 @pytest.fixture(autouse=True)
-def _home(gamearchive: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+def _home(either_engine: None, gamearchive: Run) -> None:
     for number in (1, 2, 3):
         game = {"id": "a", "players": ["Ann", "Bob"], "winner": "Ann", "status": "won", "move": "x" * number}
         Path("games.ndjson").write_text(json.dumps(game), encoding="utf-8")

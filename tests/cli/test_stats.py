@@ -15,8 +15,8 @@ SUMS = ["games", "raw_bytes", "stored_bytes", "ratio"]
 
 
 @pytest.fixture(autouse=True)
-def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+def _home(either_engine: None) -> None:
+    pass
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from archiving import flip, games
+from databases import Databases
 from running import Ended, Run
 
 from gamearchive.backends.base import HeldPack
@@ -19,9 +20,8 @@ KEYS = ["type", "packs", "records", "damaged", "missing", "orphaned", "repaired"
 
 
 @pytest.fixture(autouse=True)
-def _home(gamearchive: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _home(either_engine: None, gamearchive: Run) -> None:
     """Three packs: of twenty games without a dictionary, then twice of a hundred with one."""
-    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
     for first, count in ((0, 20), (20, 100), (120, 100)):
         Path("games.ndjson").write_bytes(b"\n".join(record.payload for record in games(count, first)))
         assert gamearchive("archive", "games.ndjson").code == 0
@@ -133,17 +133,18 @@ def test_harm_is_found_and_the_lost_games_are_named(
         assert f"game {entity_id!r}, revision 1: " in told_all
 
 
-def test_people_are_told_of_so_many_packs_and_no_more(gamearchive: Run, tmp_path: Path) -> None:
+def test_people_are_told_of_so_many_packs_and_no_more(gamearchive: Run, databases: Databases) -> None:
+    many = databases.where("many")
     for number in range(22):
         Path("one.ndjson").write_text(f'{{"id": "one-{number}"}}')
-        assert gamearchive("archive", "one.ndjson", "--home", "many").code == 0
+        assert gamearchive("archive", "one.ndjson", *many).code == 0
     for pack in Path("many/packs").rglob("*.zst"):
         pack.unlink()
-    ended = gamearchive("verify", "--home", "many")
+    ended = gamearchive("verify", *many)
     assert ended.err.count("warning: missing: ") == 20
     assert "warning: … and 2 more." in ended.err
     assert "22 games lost." in ended.err
-    assert len(gamearchive("verify", "--home", "many", "--json").out.splitlines()) == 23
+    assert len(gamearchive("verify", *many, "--json").out.splitlines()) == 23
 
 
 def test_a_storage_that_is_away_is_no_damage(gamearchive: Run) -> None:
@@ -164,12 +165,12 @@ def test_a_storage_that_is_away_is_no_damage(gamearchive: Run) -> None:
         assert sums(gamearchive("verify", "--json")) == (3, 220, 0, 0, 0, 0)
 
 
-def test_a_catalog_that_lost_its_last_transactions_gets_them_from_the_packs(gamearchive: Run) -> None:
-    before = Path("home/gamearchive.db").read_bytes()
+def test_a_catalog_that_lost_its_last_transactions_gets_them_from_the_packs(gamearchive: Run, databases: Databases) -> None:
+    put_back = databases.keep("home")
     Path("more.ndjson").write_bytes(b"\n".join(record.payload for record in games(30, 500)))
     assert gamearchive("archive", "more.ndjson", "--tag", "late=yes").code == 0
     expected = gamearchive("query", "--json", "--limit", "0").out
-    Path("home/gamearchive.db").write_bytes(before)
+    put_back()
     ended = gamearchive("verify", "--json")
     ((item,), _) = told(ended)
     assert ended.code == 3
@@ -257,7 +258,7 @@ def test_wrong_usage(gamearchive: Run, wrong: str) -> None:
     assert gamearchive("verify", *wrong.split()).code == 2
 
 
-def test_an_archive_that_is_not_there(gamearchive: Run) -> None:
+def test_an_archive_that_is_not_there(gamearchive: Run, databases: Databases) -> None:
     for options in ((), ("--full",), ("--repair",)):
-        assert gamearchive("verify", *options, "--home", "none").code == 10
+        assert gamearchive("verify", *options, *databases.where("none")).code == 10
     assert not Path("none").exists()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from archiving import games
+from databases import Databases
 from playing import archived, game, journal, over, quick_worker, repository, revisions, run, until
 
 from gamearchive import ArchivalPolicy, ArchivalPriority, ArchivalTrigger, LockedError, UnavailableError
@@ -33,12 +34,12 @@ SENDER = Sender(ArchivalTrigger.GAME_COMPLETED, ArchivalPriority.NORMAL, "p@1", 
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> ArchivePlace:
+def place(databases: Databases, tmp_path: Path) -> ArchivePlace:
     home = tmp_path / "home"
-    database = Database(f"sqlite:///{home / 'gamearchive.db'}")
+    database = Database(databases.of(home))
     database.create()
     database.close()
-    return ArchivePlace(f"sqlite:///{home / 'gamearchive.db'}", (home / "packs").as_uri(), 3)
+    return ArchivePlace(databases.of(home), (home / "packs").as_uri(), 3)
 
 
 @pytest.fixture(params=["thread", "process"])
@@ -101,7 +102,7 @@ def test_a_process_that_is_killed_is_followed_by_another(tmp_path: Path) -> None
             for number in range(600):
                 await repo.save(over(f"g{number}", chat="x" * 2000))
                 if number % 150 == 75:
-                    await until(lambda: (child := archiver._child) is not None and child._owed)
+                    await until(lambda: (child := archiver._child) and child._owed and child._process.poll() is None)
                     os.kill(archiver._child._process.pid, signal.SIGKILL)
                     kills += 1
             await until(lambda: not repo._play.games)

@@ -6,10 +6,7 @@ import ast
 import asyncio
 import inspect
 import warnings
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from gamearchive import ArchiveStats, HybridGameRepository
 
@@ -103,11 +100,6 @@ async def run(block: str, names: dict[str, Any]) -> None:
         result = eval(code, names)
         if inspect.isawaitable(result):
             await result
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
 
 
 def test_every_block_of_the_design_runs() -> None:

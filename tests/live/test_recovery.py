@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sqlite3
+import os
 import subprocess
 import sys
 import textwrap
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playing import Shelf, archived, game, journal, over, quick_worker, repository, revisions, run, until
+from playing import Shelf, archived, executed, game, journal, over, quick_worker, repository, revisions, run, until
 
 from gamearchive import (
     ArchivalTrigger,
@@ -42,7 +42,7 @@ def die(folder: Path, program: str) -> None:
         "        os._exit(9)\n"
         "asyncio.run(main())\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(HERE)}, timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(HERE)}, timeout=60, check=False)
     assert ended.returncode == 9
 
 
@@ -186,9 +186,7 @@ def test_a_server_whose_games_were_claimed_ends(tmp_path: Path) -> None:
 
 def _expire(folder: Path) -> None:
     """Have the servers' leases be long over, and their processes be of another machine."""
-    with sqlite3.connect(folder / "home" / "gamearchive.db") as connection:
-        connection.execute("UPDATE servers SET host = 'elsewhere', lease_until = 1")
-    connection.close()
+    executed(folder, "UPDATE servers SET host = 'elsewhere', lease_until = 1")
 
 
 def test_a_game_that_failed_stays_and_is_tried_again_by_the_next_server(tmp_path: Path) -> None:
@@ -302,9 +300,7 @@ def test_a_journal_that_cannot_be_written_for_a_while_loses_nothing(tmp_path: Pa
 
 def test_how_long_a_game_was_idle_outlives_its_server(tmp_path: Path) -> None:
     die(tmp_path, "for name in ('a-late', 'b-early'):\n    await repo.save(game(name))\nawait repo.flush()")
-    with sqlite3.connect(tmp_path / "home" / "gamearchive.db") as connection:
-        connection.execute("UPDATE snapshots SET saved_at = saved_at - 7200000000 WHERE entity_key = CAST('b-early' AS BLOB)")
-    connection.close()
+    executed(tmp_path, "UPDATE snapshots SET saved_at = saved_at - 7200000000 WHERE entity_key = :key", key=b"b-early")
 
     async def test() -> None:
         async with repository(tmp_path, server="dead", archive_after_inactive=HOUR) as repo:

@@ -1,4 +1,4 @@
-"""An archive in a folder, for each test its own."""
+"""An archive in a folder, for each test its own, with its catalog on each engine in turn."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from archiving import Home
+from databases import Databases
 
 from gamearchive.archive import Archive
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path / "home")
+def home(databases: Databases, tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path / "home", databases.of(tmp_path / "home"))
     yield home
     home.close()
 
@@ -21,11 +22,3 @@ def home(tmp_path: Path) -> Iterator[Home]:
 @pytest.fixture
 def archive(home: Home) -> Archive:
     return home.open()
-
-
-@pytest.fixture
-def either_home(database_url: str, tmp_path: Path) -> Iterator[Home]:
-    """An archive in a folder whose catalog is on each engine in turn."""
-    home = Home(tmp_path / "home", database_url)
-    yield home
-    home.close()

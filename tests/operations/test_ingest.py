@@ -197,8 +197,7 @@ print(sum(len(step.added.entries) for step in steps), sum(len(step.added.skipped
 """
 
 
-def test_two_processes_archive_the_same_games_while_a_third_looks_on(either_home: Home, tmp_path: Path) -> None:
-    home = either_home
+def test_two_processes_archive_the_same_games_while_a_third_looks_on(home: Home, tmp_path: Path) -> None:
     records = games(400)
     source = ndjson(tmp_path / "a.ndjson", records)
     other = ndjson(tmp_path / "b.ndjson", [*reversed(records), *games(50, first=1000)])

@@ -36,8 +36,7 @@ def listings(home: Home) -> list[list[ArchiveEntry]]:
     return [list(archive.catalog.every(query)) for query in ORDERS]
 
 
-def test_row_for_row_on_either_engine(either_home: Home) -> None:
-    home = either_home
+def test_row_for_row_on_either_engine(home: Home) -> None:
     archive = home.open()
     for entity_type, season in (("chess", "1"), ("mixed", "2"), ("chess", "3")):
         for folder in ("games", "json", "pgn", "binary"):
@@ -237,8 +236,7 @@ def test_a_copy_under_a_wrong_name_serves_where_there_is_no_other(home: Home) ->
     assert everything(home) == expected(5)
 
 
-def test_either_engine_marks_what_is_lost(either_home: Home) -> None:
-    home = either_home
+def test_either_engine_marks_what_is_lost(home: Home) -> None:
     home.open().add(games(120))
     home.clock.turn(1)
     home.open().add([game(3, moves=2)])

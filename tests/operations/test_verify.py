@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from archiving import Home, flip, found_by, game, games, listed, noise
+from databases import execute
 
 from gamearchive.archive import Archive
 from gamearchive.backends.packed import PackHoldings
@@ -151,10 +151,10 @@ def test_swapped_packs(filled: Home) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        "UPDATE entries SET checksum = zeroblob(16) WHERE id = 3",
+        "UPDATE entries SET checksum = substr(checksum, 2) WHERE id = 3",
         "UPDATE entries SET completed_at = completed_at + 1 WHERE id = 3",
         "UPDATE entries SET frame_offset = 0 WHERE id = 3",
-        "UPDATE entries SET entity_key = CAST('somebody' AS BLOB) WHERE id = 3",
+        "UPDATE entries SET entity_key = substr(entity_key, 2) WHERE id = 3",
         "UPDATE words SET word = 'aborted' WHERE word = 'completed'",
         "UPDATE players SET name = 'Mallory' WHERE id = 1",
         "DELETE FROM entries WHERE id = 4",
@@ -162,9 +162,7 @@ def test_swapped_packs(filled: Home) -> None:
 )
 def test_a_catalog_that_was_edited(home: Home, edit: str) -> None:
     home.open().add(games(10))
-    with sqlite3.connect(home.folder / "gamearchive.db") as connection:
-        connection.execute(edit)
-    connection.close()
+    execute(home.url, edit)
     found = check(home, full=True)
     assert found != [] or edit.startswith("DELETE")
     assert all(each.finding is Finding.DAMAGED for each in found)
@@ -370,9 +368,7 @@ def test_stray_dictionaries_are_told_and_go_if_no_pack_needs_them(filled: Home, 
 
 
 def test_a_dictionary_that_packs_need_is_named_again(filled: Home) -> None:
-    with sqlite3.connect(filled.folder / "gamearchive.db") as connection:
-        connection.execute("DELETE FROM dictionaries")
-    connection.close()
+    execute(filled.url, "DELETE FROM dictionaries")
     assert ["packs need it" in each.reason for each in check(filled)] == [True, True]
     assert all(path.exists() for path in filled.packs_folder.rglob("*.zdict"))
     assert any(each.repaired for each in check(filled, repair=True))

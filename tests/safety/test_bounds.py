@@ -38,6 +38,7 @@ def run_measured(*arguments: str) -> tuple[int, int]:
     return code, peak * (1 if sys.platform == "darwin" else 1024)
 
 
+@pytest.mark.usefixtures("either_engine")
 def test_a_source_of_200_mb_fits_the_memory(gamearchive: Run, tmp_path: Path) -> None:
     count, size = 20_000, 10_240
     moves = json.dumps([{"card": number % 52, "points": number % 7} for number in range(300)])
@@ -69,6 +70,7 @@ def test_many_large_rejections_fit_the_memory(tmp_path: Path) -> None:
     assert memory < MAX_MEMORY
 
 
+@pytest.mark.usefixtures("either_engine")
 def test_games_of_a_thousand_players_fit_the_memory(tmp_path: Path) -> None:
     source = tmp_path / "games.ndjson"
     with source.open("w") as file:

@@ -6,11 +6,14 @@ import json
 import random
 import shutil
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from archiving import games
+from databases import Databases, execute
 from running import Run
+from sqlalchemy.exc import DBAPIError
 
 COMMANDS = (
     ("query", "--limit", "0"),
@@ -31,8 +34,7 @@ ORDERLY = {0, 1, 3, 10, 12, 14, 15, 17, 18}
 
 
 @pytest.fixture(autouse=True)
-def _home(gamearchive: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+def _home(gamearchive: Run, either_engine: None) -> None:
     Path("games.ndjson").write_bytes(b"\n".join(record.payload for record in games(120)))
     assert gamearchive("archive", "games.ndjson", "--tag", "run=1").code == 0
     shutil.copytree("home", "whole")
@@ -125,16 +127,21 @@ def assert_nothing_is_lost(gamearchive: Run) -> None:
         "DROP TABLE gamearchive_version",
     ],
 )
-def test_a_catalog_that_was_edited(gamearchive: Run, edit: str) -> None:
-    with sqlite3.connect("home/gamearchive.db") as connection:
-        connection.execute("PRAGMA ignore_check_constraints=1")
-        connection.execute(edit)
-    connection.close()
+def test_a_catalog_that_was_edited(gamearchive: Run, databases: Databases, edit: str) -> None:
+    if databases.are_files:
+        with sqlite3.connect("home/gamearchive.db") as connection:
+            connection.execute("PRAGMA ignore_check_constraints=1")
+            connection.execute(edit)
+        connection.close()
+    else:
+        with suppress(DBAPIError):  # PostgreSQL refuses what is of another type
+            execute(databases.of("home"), edit)
     assert_orderly(gamearchive)
     if not edit.endswith(" gamearchive_version"):  # then it is another program's
         assert_nothing_is_lost(gamearchive)
 
 
+@pytest.mark.only("sqlite", "its file is damaged")
 @pytest.mark.parametrize("seed", range(12))
 def test_a_catalog_with_random_bytes(gamearchive: Run, seed: int) -> None:
     chance = random.Random(seed)

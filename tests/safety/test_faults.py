@@ -16,6 +16,7 @@ from pathlib import Path
 import killing
 import pytest
 from archiving import flip, noise
+from databases import Databases
 from running import Ended, Run
 
 COUNT = 300
@@ -78,6 +79,7 @@ def temporaries(folder: Path) -> list[Path]:
     return list(folder.rglob(".tmp-*"))
 
 
+@pytest.mark.usefixtures("either_engine")
 def test_a_full_disk_of_packs(gamearchive: Run, source: Path, small_disk: Path, tmp_path: Path) -> None:
     where = ("--home", str(tmp_path / "home"), "--storage", (small_disk / "packs").as_uri())
     assert_told(gamearchive("archive", str(source), *where), 15, "no space left on device", str(small_disk), "Free some space")
@@ -110,6 +112,7 @@ def test_a_catalog_whose_disk_fills_up_keeps_what_it_has(gamearchive: Run, small
     assert json.loads(ended.out.splitlines()[-1]).items() >= {"archived": COUNT - 50, "skipped": 50, "failed": 0}.items()
 
 
+@pytest.mark.usefixtures("either_engine")
 def test_a_full_disk_of_restored_games(gamearchive: Run, source: Path, small_disk: Path, tmp_path: Path) -> None:
     home = ("--home", str(tmp_path / "home"))
     assert gamearchive("archive", str(source), *home).code == 0
@@ -138,6 +141,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.usefixtures("either_engine")
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limits to set")
 def test_files_that_may_not_grow(gamearchive: Run, source: Path, tmp_path: Path) -> None:
     home = str(tmp_path / "home")
@@ -149,7 +153,9 @@ def test_files_that_may_not_grow(gamearchive: Run, source: Path, tmp_path: Path)
     assert_archives(gamearchive, source, "--home", home)
 
 
-def test_every_sync_that_fails(gamearchive: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_sync_that_fails(
+    gamearchive: Run, databases: Databases, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, failing = os.fsync, 0
 
     def fsync(descriptor: int) -> None:
@@ -162,16 +168,17 @@ def test_every_sync_that_fails(gamearchive: Run, source: Path, tmp_path: Path, m
     monkeypatch.setattr(os, "fsync", fsync)
     for number in range(1, 100):
         home = tmp_path / f"home-{number}"
+        where = databases.where(home)
         failing = number
-        ended = gamearchive("archive", str(source), "--home", str(home))
+        ended = gamearchive("archive", str(source), *where)
         if failing > 0:
             assert ended.code == 0
             assert number > 10  # so many syncs there were, and each of them has failed once
             return
         assert_told(ended, 15, "input/output error", "The disk may be failing")
-        assert holds_nothing(gamearchive, "--home", str(home))
+        assert holds_nothing(gamearchive, *where)
         assert temporaries(home) == []
-        assert_archives(gamearchive, source, "--home", str(home))
+        assert_archives(gamearchive, source, *where)
     pytest.fail("there is no end of syncs")
 
 
@@ -255,6 +262,7 @@ def two_packs(gamearchive: Run, tmp_path: Path) -> tuple[list[str], list[Path]]:
     return home, sorted((tmp_path / "home").rglob("*.zst"))
 
 
+@pytest.mark.usefixtures("either_engine")
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
 def test_a_damaged_pack_is_named_with_its_games_and_the_others_are_restored(
     gamearchive: Run, tmp_path: Path, harm: str

@@ -35,9 +35,8 @@ OPTIONS = {
 
 
 @pytest.fixture
-def home(gamearchive: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def home(gamearchive: Run, either_engine: None) -> None:
     Path("games.ndjson").write_text('{"id": "a"}\n', encoding="utf-8")
-    monkeypatch.setenv("GAMEARCHIVE_HOME", "home")
     assert gamearchive("archive", "games.ndjson").code == 0
 
 

@@ -30,6 +30,7 @@ IDS = [
     *("🎲" * 100, "x" * 512, "ä" * 256, "%2e%2e%2f", "a%00b", "a.json", "game.json.zst", "gamearchive.db", "0", "null"),
     *("' OR 1=1 --", "<script>"),
 ]
+pytestmark = pytest.mark.usefixtures("either_engine")
 
 
 def payload(entity_id: str) -> bytes:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import count, islice
+from itertools import count, islice, repeat
 from pathlib import Path
 
 import killing
 import pytest
 import running
 import tracing
-from killing import BATCH_RECORDS, KILLED
+from databases import Databases
+from killing import BATCH_RECORDS, KILLED, Place
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
@@ -25,55 +26,76 @@ def traceable(workers: ProcessPoolExecutor) -> None:
         pytest.skip(reason)
 
 
-def kill_until(wanted: int, kill: Callable[[int], int], workers: ProcessPoolExecutor, *, at_once: int) -> None:
+def kill_until(
+    wanted: int, kill: Callable[[int, Place], int], workers: ProcessPoolExecutor, places: Iterator[Place], *, at_once: int
+) -> None:
     """Kill until it was done so many times: on a fast machine more of the runs end before their moment comes."""
     seeds, killed = count(), 0
     for _ in range(12):
-        killed += sum(workers.map(kill, islice(seeds, at_once)))
+        killed += sum(workers.map(kill, islice(seeds, at_once), list(islice(places, at_once))))
         if killed >= wanted:
             return
     pytest.fail(f"killed {killed} times, and not {wanted}")
 
 
+def places(databases: Databases, folder: Path) -> Iterator[Place]:
+    """Homes without end, each with a database of its own."""
+    return (databases.place(folder / f"killed-{number}") for number in count())
+
+
 @pytest.mark.usefixtures("traceable")
-def test_archive_may_be_killed_at_every_call_that_changes_a_file(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_archive_may_be_killed_at_every_call_that_changes_a_file(
+    workers: ProcessPoolExecutor, databases: Databases, tmp_path: Path
+) -> None:
     games = 3 * BATCH_RECORDS  # the third batch is the first for which a dictionary is trained
     source = killing.write_games(tmp_path / "games.ndjson", games)
-    whole = workers.submit(tracing.run_and_kill_at, ["archive", str(source), "--home", str(tmp_path / "whole")], 0).result()
+    arguments = ["archive", str(source), *databases.where(tmp_path / "whole")]
+    whole = workers.submit(tracing.run_and_kill_at, arguments, 0).result()
     assert whole.code == 0
-    assert whole.calls >= 200
-    kill = partial(killing.kill_archive_at, source=source, folder=tmp_path, count=games)
-    codes = list(workers.map(kill, range(1, whole.calls + 1), chunksize=4))
+    assert whole.calls >= (200 if databases.are_files else 40)
+    kill = partial(killing.kill_archive_at, source=source, count=games)
+    homes = list(islice(places(databases, tmp_path), whole.calls))
+    codes = list(workers.map(kill, range(1, whole.calls + 1), homes, chunksize=4))
     assert set(codes) <= {0, KILLED}
     assert codes.count(KILLED) >= whole.calls - 5  # threads take turns in their own way: a few calls more or less
 
 
-def test_archive_may_be_killed_200_times_at_random_moments(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_archive_may_be_killed_again_and_again_at_random_moments(
+    workers: ProcessPoolExecutor, databases: Databases, tmp_path: Path
+) -> None:
     games = 12 * BATCH_RECORDS
     source = killing.write_games(tmp_path / "games.ndjson", games)
-    kill = partial(killing.kill_archive_repeatedly, kills=6, source=source, folder=tmp_path, count=games)
-    kill_until(200, kill, workers, at_once=18)
+    kill = partial(killing.kill_archive_repeatedly, kills=6, source=source, count=games)
+    wanted, at_once = (200, 18) if databases.are_files else (30, 4)
+    kill_until(wanted, kill, workers, places(databases, tmp_path), at_once=at_once)
 
 
 @pytest.fixture
-def home(workers: ProcessPoolExecutor, tmp_path: Path) -> Path:
+def home(workers: ProcessPoolExecutor, databases: Databases, tmp_path: Path) -> Place:
     source = killing.write_games(tmp_path / "games.ndjson", 3 * BATCH_RECORDS)
-    assert workers.submit(running.run, "archive", str(source), "--home", str(tmp_path / "home")).result().code == 0
-    return tmp_path / "home"
+    place = databases.place(tmp_path / "home")
+    assert workers.submit(running.run, "archive", str(source), *place.where).result().code == 0
+    return place
 
 
+@pytest.mark.only("sqlite", "its file takes the place of another")
 @pytest.mark.usefixtures("traceable")
 def test_rebuild_may_be_killed_before_and_while_the_new_catalog_takes_the_place_of_the_old(
-    workers: ProcessPoolExecutor, home: Path, tmp_path: Path
+    workers: ProcessPoolExecutor, home: Place, tmp_path: Path
 ) -> None:
-    calls = workers.submit(tracing.run_and_kill_at, ["rebuild", "--yes", "--home", str(home)], 0).result().calls
+    calls = workers.submit(tracing.run_and_kill_at, ["rebuild", "--yes", *home.where], 0).result().calls
     at = [*range(1, calls - 12, 8), *range(calls - 12, calls + 1)]
-    kill = partial(killing.kill_rebuild_at, home=home, folder=tmp_path, count=3 * BATCH_RECORDS)
+    kill = partial(killing.kill_rebuild_at, home=home.home, folder=tmp_path, count=3 * BATCH_RECORDS)
     codes = list(workers.map(kill, at, chunksize=4))
     assert set(codes) <= {0, KILLED}
     assert codes.count(KILLED) >= len(at) - 5
 
 
-def test_restore_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, home: Path, tmp_path: Path) -> None:
-    kill = partial(killing.kill_restore, home=home, folder=tmp_path, count=3 * BATCH_RECORDS)
-    kill_until(30, kill, workers, at_once=8)
+def test_rebuild_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, home: Place) -> None:
+    kill = partial(killing.kill_rebuild, kills=8, count=3 * BATCH_RECORDS)
+    kill_until(12, kill, workers, repeat(home), at_once=1)
+
+
+def test_restore_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, home: Place, tmp_path: Path) -> None:
+    kill = partial(killing.kill_restore, folder=tmp_path, count=3 * BATCH_RECORDS)
+    kill_until(30, kill, workers, repeat(home), at_once=8)
