@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playing import Shelf, archived, game, journal, over, quick_worker, repository, revisions, run, until
+from playing import Shelf, archived, executed, game, journal, over, quick_worker, repository, revisions, run, until
 
 from gamearchive.errors import GameArchiveError
 
@@ -38,13 +37,11 @@ class SlowReads(Shelf):
 @contextmanager
 def unwritable(folder: Path) -> Iterator[None]:
     """While this lasts, the journal cannot be written."""
-    database = sqlite3.connect(folder / "home" / "gamearchive.db", isolation_level=None)
-    database.execute("ALTER TABLE snapshots RENAME TO elsewhere")
+    executed(folder, "ALTER TABLE snapshots RENAME TO elsewhere")
     try:
         yield
     finally:
-        database.execute("ALTER TABLE elsewhere RENAME TO snapshots")
-        database.close()
+        executed(folder, "ALTER TABLE elsewhere RENAME TO snapshots")
 
 
 def test_a_game_deleted_while_the_journal_fails_does_not_come_back(tmp_path: Path) -> None:
