@@ -1,13 +1,13 @@
 """Games in play: what happens behind their being saved.
 
-`Play.turn` is done some times a second, in slices of a quarter of a millisecond:
+`Play.turn` is done some times a second, in slices of a tenth of a millisecond:
 
 1. Games saved since the last turn are encoded, on the loop's own thread, where nobody can change them meanwhile. Their bytes go
    into the journal, in one transaction; with the last snapshot of a finished game goes, in it too, that it is handed over.
 2. The worker gets what is handed over: finished games, those idle for too long, those that there is no room for, and those that
    somebody wants archived.
-3. When a game is in the archive (synced, read back, in the catalog), it is encoded once more. Only if that gives the very bytes
-   that are archived does it leave memory. If it was changed meanwhile, saved or not, it stays, and is archived again later.
+3. When a game is in the archive (synced, read back, in the catalog), it is looked at once more. Only if it still comes to
+   what is archived does it leave memory. If it was changed meanwhile, saved or not, it stays, and is archived again later.
 """
 
 from __future__ import annotations
