@@ -115,8 +115,9 @@ else it is undone. What cannot be archived is tried again, and then kept until s
 A pack repeats in its index all that the catalog knows of its games, so that a lost catalog is rebuilt from the packs alone. It
 is an ordinary Zstandard file: the stock ``zstd`` prints the games.
 
-Where to read on: a backend's contract in ``backends.base`` and a store's in ``stores.base``, how to write a reader in
-``readers.base``, the pack's format in ``packs.format``, the tables in ``database.schema``, errors and exit codes in ``errors``.
+Where to read on: a job's states in ``jobs``, a backend's contract in ``backends.base`` and a store's in ``stores.base``, how to
+write a reader in ``readers.base``, the pack's format in ``packs.format``, the tables in ``database.schema``, errors and exit
+codes in ``errors``.
 """
 
 from typing import TYPE_CHECKING

@@ -85,7 +85,7 @@ class LockedError(GameArchiveError):
 
 
 class LeaseLostError(GameArchiveError):
-    """Another process has taken this server for dead, and its games over; what it has in memory may not be written any more."""
+    """Another process has taken this server or worker for dead, and what it had over; nothing that it does may be written."""
 
     code = "lease-lost"
     exit_code = 11
@@ -137,7 +137,7 @@ class DatabaseUnavailableError(UnavailableError):
 
 
 class CapacityError(GameArchiveError):
-    """There is no room in memory for another game."""
+    """There is no room for another game, in memory or in the queue; nothing was taken."""
 
     code = "capacity"
     default_hint = "Wait until games have gone to the archive, or raise the hard limit."

@@ -201,7 +201,7 @@ class WorkerSession:
         """
         now = self._clock.now()
         with self.database.transact() as connection:
-            if self._renew(connection):
+            if self._is_paused(connection):
                 return []
             self._promote(connection, now)
             if self.database.path is None:
@@ -210,7 +210,8 @@ class WorkerSession:
             ready = _READY.where(jobs.c.entity_type.in_(types)) if types else _READY
             ids = _within([(row.id, row.raw_bytes) for row in connection.execute(ready, {"limit": limit}).all()], max_bytes)
             if not ids:
-                return []
+                return []  # and nothing is written, so that workers that look in vain do not wake each other
+            self._renew(connection)
             leased = {"ids": self.database.listed(ids), "name": self.name, "token": self._token, "now": now}
             connection.execute(self._lease, leased)
             return self._load(connection, ids)
@@ -288,15 +289,25 @@ class WorkerSession:
             if connection.execute(delete(workers).where(workers.c.token == token)).rowcount:
                 self._rescue_orphans(connection, Outcome.RELEASED, "Its worker stopped.")
 
+    def _is_paused(self, connection: Connection) -> bool:
+        """Whether this worker is asked to pause, once it is sure that the session is there."""
+        paused = connection.scalar(select(workers.c.paused).where(workers.c.token == self._require_open()))
+        if paused is None:
+            raise self._lost()
+        return bool(paused)
+
     def _renew(self, connection: Connection, **values: object) -> bool:
         """Make sure that the session is there, and lock it; whether this worker is asked to pause."""
-        if self._token is None:
-            raise GameArchiveError(f"The session of worker {self.name!r} is not open.", hint="Call its `open` first.")
-        beat = update(workers).where(workers.c.token == self._token).values(beats=workers.c.beats + 1, **values)
+        beat = update(workers).where(workers.c.token == self._require_open()).values(beats=workers.c.beats + 1, **values)
         paused = connection.execute(beat.returning(workers.c.paused)).scalar()
         if paused is None:
             raise self._lost()
         return bool(paused)
+
+    def _require_open(self) -> int:
+        if self._token is None:
+            raise GameArchiveError(f"The session of worker {self.name!r} is not open.", hint="Call its `open` first.")
+        return self._token
 
     def _lost(self) -> LeaseLostError:
         return LeaseLostError(

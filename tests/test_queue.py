@@ -615,6 +615,15 @@ def test_a_waiting_worker_learns_of_new_jobs(queue: JobQueue, worker: WorkerSess
     assert not worker.wait(0.3)
 
 
+def test_workers_that_look_in_vain_do_not_wake_each_other(worker: WorkerSession, database_url: str, clock: ManualClock):
+    with queue_of(database_url) as elsewhere:
+        other = session(elsewhere.database, clock, "other")
+        assert worker.wait(0)
+        for _ in range(3):
+            assert other.lease(10) == []
+        assert not worker.wait(0.3)
+
+
 # looking, and deciding
 
 
