@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Databases
 from journaling import HANDOVER, journal, recovered, snapshot
 from queueing import ack, games, live, session
 from running import Run
@@ -25,21 +27,28 @@ JOB = [
 
 
 @pytest.fixture(autouse=True)
-def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GAMEARCHIVE_HOME", str(tmp_path / "home"))
+def _home(either_engine: None) -> None:
+    pass
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'home/gamearchive.db'}"
+def url(databases: Databases) -> str:
+    return databases.of("home")
 
 
 @pytest.fixture
-def worker(gamearchive: Run, url: str) -> WorkerSession:
+def database(url: str) -> Iterator[Database]:
+    made = Database(url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(gamearchive: Run, database: Database) -> WorkerSession:
     """A worker that has failed at job 1, of a, put off job 2, of b, has job 3, of c, and left job 4, of d."""
     Path("games.ndjson").write_text("".join(f'{{"id": "{name}"}}\n' for name in "abcd"), encoding="utf-8")
     assert gamearchive("archive", "games.ndjson", "--queue").code == 0
-    made = session(Database(url), SystemClock(), retry_seconds=3_600)
+    made = session(database, SystemClock(), retry_seconds=3_600)
     first, second, _ = made.lease(3)
     made.fail([first], "Too large")
     made.release([second], "Timeout of the storage", delay=3_600)
@@ -57,7 +66,7 @@ def states(gamearchive: Run) -> dict[int, str]:
 # into the queue
 
 
-def test_games_are_spooled_and_archived_by_whoever_works(gamearchive: Run, url: str) -> None:
+def test_games_are_spooled_and_archived_by_whoever_works(gamearchive: Run, url: str, database: Database) -> None:
     Path("games.ndjson").write_text('{"id": "a", "players": ["Ann"]}\nbroken\n{"id": "b"}\n', encoding="utf-8")
     ended = gamearchive("archive", "games.ndjson", "--queue", "--json", "--tag", "season=1")
     assert ended.code == 3
@@ -69,7 +78,7 @@ def test_games_are_spooled_and_archived_by_whoever_works(gamearchive: Run, url: 
         "archived": 0, "queued": 2, "failed": 1, "raw_bytes": 42
     }  # fmt: skip
     assert gamearchive("query", "--ids").out == ""
-    made = session(Database(url), SystemClock())
+    made = session(database, SystemClock())
     leased = made.lease(10)
     assert sorted(job.record.payload for job in leased) == [b'{"id": "a", "players": ["Ann"]}', b'{"id": "b"}']
     assert leased[0].record.tags == (("season", "1"),)
@@ -124,8 +133,8 @@ def test_a_game_that_is_not_in_play_is_an_error_and_nothing_is_done(gamearchive:
     assert gamearchive("query", "--count").out == "0\n"
 
 
-def test_an_older_state_that_waits_does_not_follow_a_newer_one(gamearchive: Run, url: str) -> None:
-    queue = JobQueue(Database(url), SystemClock())
+def test_an_older_state_that_waits_does_not_follow_a_newer_one(gamearchive: Run, url: str, database: Database) -> None:
+    queue = JobQueue(database, SystemClock())
     with journal(url) as kept:
         kept.flush([snapshot("a", b"2"), snapshot("b", b"1")])
         queue.enqueue(games("a", "b", payload=b"1"), live(ArchivalPriority.HIGH))
