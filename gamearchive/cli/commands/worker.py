@@ -126,13 +126,14 @@ class _Told:
 
     def tick(self) -> None:
         """Called by the daemon's loop."""
-        now, status = self._daemon.clock.monotonic(), self._daemon.status()
-        if status.state == "stopping" and not self._stopping:
+        now = self._daemon.clock.monotonic()
+        if self._daemon.state == "stopping" and not self._stopping:
             self._stopping = True
             self._supervisor.stopping("finishing what is in hand")
         elif self._daemon.started and (self._told_at is None or now - self._told_at >= self._every):
             tell = self._supervisor.ready if self._told_at is None else self._supervisor.alive
             self._told_at = now
+            status = self._daemon.status()
             tell(f"{status.state}, {format_count(status.games, 'game')} archived, {status.games_per_second:,.0f}/s")
 
 
