@@ -129,6 +129,24 @@ def test_jobs_of_killed_workers_are_done_by_another_once(any_place: Place) -> No
     assert states == {JobState.DONE}
 
 
+def test_a_living_worker_rescues_what_a_killed_one_had(any_place: Place) -> None:
+    with any_place.process("--name", "first") as first, any_place.process("--name", "second") as second:
+        first.wait_for("started")
+        second.wait_for("started")
+        with any_place.administration.database.hold(shared=False):
+            any_place.queue.pause("second")
+            second.wait_for("paused")
+            records = any_place.enqueue_games(50)
+            until(lambda: any_place.jobs(JobState.RUNNING))
+            any_place.queue.pause("second", paused=False)
+            first.kill()
+            assert second.wait_for("rescued")["jobs"] > 0
+        until(any_place.is_empty)
+        second.kill()
+    assert any_place.archived() == {record.entity_id: record.payload for record in records}
+    assert {job.attempts for job in any_place.jobs()} <= {0, 1}
+
+
 def test_a_name_that_a_living_worker_has_is_refused_and_without_one_a_number_is_added(place: Place) -> None:
     with place.process() as first, place.process() as second:
         first.wait_for("started")
