@@ -272,6 +272,17 @@ def test_a_server_that_stands_still_for_a_while(own_rclone: Rclone, open_store: 
     assert (store.get("a"), store.get("b")) == (b"before", b"meanwhile")
 
 
+def test_a_server_that_is_slow(s3_environment: None, open_store: Open) -> None:
+    server = conftest.start("S3", lambda: Rclone("--bwlimit", "3M"))
+    try:
+        store = open_store(server, server.new_bucket())
+        data = bytes(range(200)) * 25_000
+        store.put("a", data)
+        assert store.get("a") == data
+    finally:
+        server.stop()
+
+
 def test_a_server_that_is_full(own_rclone: Rclone, open_store: Open) -> None:
     bucket = own_rclone.new_bucket()
     store = open_store(own_rclone, bucket)
