@@ -35,7 +35,7 @@ settings           every setting with where it comes from; the only module that 
 policy             when a game goes to the archive, is compressed and expires: a policy for each type, and its decisions
 readers            files of games, in JSON, PGN or any format, as a stream of game records
 packs              the format of packs, and the dictionaries that their frames are compressed with
-stores             whole objects by key: in a folder, in memory, or wherever a package installed beside this one puts them
+stores             whole objects by key: in a folder, a bucket, in memory, or wherever a package beside this one has them
 database           tables and engine: connections, transactions and locks, on SQLite and on PostgreSQL
 memory             how full the memory is that the process may use
 breaker            what cannot be reached is left alone for a while
@@ -85,9 +85,9 @@ cli                the command line: it parses, calls one method, and shows the 
 =================  =========================================================================================================
 
 Some things are one module's alone: SQLAlchemy is known to the database and what is built on it alone (``query``, ``accession``,
-``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``), Typer and Rich to ``cli``, the
-standard streams to ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``. Every
-parameter of an SQL statement is bound, and nothing is ever unpickled.
+``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``), boto3 to ``stores.s3``, Typer and Rich to
+``cli``, the standard streams to ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to
+``clock``. Every parameter of an SQL statement is bound, and nothing is ever unpickled.
 
 How a game travels
 ------------------
@@ -125,7 +125,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gamearchive.archive import OnConflict
     from gamearchive.backends.base import GameBytes, IArchivalBackend
-    from gamearchive.backends.packed import FileSystemArchiveBackend
+    from gamearchive.backends.packed import FileSystemArchiveBackend, S3ArchiveBackend
     from gamearchive.catalog import Page
     from gamearchive.clock import Clock, ManualClock, SystemClock
     from gamearchive.errors import (
@@ -141,9 +141,11 @@ if TYPE_CHECKING:
         NoArchiveError,
         NotFoundError,
         RefusedError,
+        RetainedError,
         SchemaError,
         SourceError,
         StorageUnavailableError,
+        ThawingError,
         UnavailableError,
         UnsupportedError,
         UsageError,
@@ -217,6 +219,8 @@ __all__ = [
     "Reader",
     "RefusedError",
     "Rejection",
+    "RetainedError",
+    "S3ArchiveBackend",
     "SchemaError",
     "Settings",
     "SortField",
@@ -225,6 +229,7 @@ __all__ = [
     "Store",
     "StoredObject",
     "SystemClock",
+    "ThawingError",
     "UnavailableError",
     "UnsupportedError",
     "UsageError",
@@ -234,12 +239,12 @@ __all__ = [
 _MODULES = {
     "archive": "OnConflict",
     "backends.base": "GameBytes IArchivalBackend",
-    "backends.packed": "FileSystemArchiveBackend",
+    "backends.packed": "FileSystemArchiveBackend S3ArchiveBackend",
     "catalog": "Page",
     "clock": "Clock ManualClock SystemClock",
     "errors": "CapacityError ConfigurationError DatabaseUnavailableError EncodingError ExistsError GameArchiveError "
-    "IntegrityError LeaseLostError LockedError NoArchiveError NotFoundError RefusedError SchemaError SourceError "
-    "StorageUnavailableError UnavailableError UnsupportedError UsageError",
+    "IntegrityError LeaseLostError LockedError NoArchiveError NotFoundError RefusedError RetainedError SchemaError SourceError "
+    "StorageUnavailableError ThawingError UnavailableError UnsupportedError UsageError",
     "facts": "FactRules",
     "manager": "ArchiveManager ArchiveStats",
     "model": "ArchivalPriority ArchivalTrigger ArchiveEntry EntityKey Facts GameRecord Place Player Provenance Rejection",

@@ -20,7 +20,7 @@ from gamearchive.accession import Known, Latest, OvertakenError, PackRow
 from gamearchive.backends.base import Deposit, HeldPack, Holdings
 from gamearchive.catalog import Catalog, DictionaryRow, Settle
 from gamearchive.clock import Clock
-from gamearchive.errors import IntegrityError, LeaseLostError, NotFoundError, UnsupportedError
+from gamearchive.errors import IntegrityError, LeaseLostError, NotFoundError, RetainedError, UnsupportedError
 from gamearchive.model import (
     MAX_ID_BYTES,
     ArchiveEntry,
@@ -279,10 +279,8 @@ class Archive:
     def _withdraw(self, packs: Iterable[HeldPack]) -> None:
         for pack in packs:
             if not self.catalog.has_pack(pack.key):
-                try:
+                with suppress(UnsupportedError, RetainedError):  # it stays then, and nobody names it
                     self.holdings.remove(pack.key)
-                except UnsupportedError:
-                    return  # a backend that cannot delete keeps what nobody names
 
     def _dictionary(self, entity_type: str, payloads: Sequence[bytes]) -> Dictionary | None:
         """The dictionary to compress games of a type with: the one in use, or one trained now if there are games enough."""

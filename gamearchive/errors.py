@@ -130,6 +130,13 @@ class StorageUnavailableError(UnavailableError):
     code = "storage-unavailable"
 
 
+class ThawingError(StorageUnavailableError):
+    """An object lies where the storage cannot read it at once, such as in S3's GLACIER; the message says how long it takes."""
+
+    code = "thawing"
+    default_hint = "Run the same command again then."
+
+
 class DatabaseUnavailableError(UnavailableError):
     """The database cannot be read or written."""
 
@@ -165,6 +172,13 @@ class RefusedError(GameArchiveError):
     code = "refused"
     exit_code = 18
     default_hint = "Add --yes if this is what you want."
+
+
+class RetainedError(RefusedError):
+    """The storage keeps an object until a date, whoever asks for its removal; it stays, and the message says until when."""
+
+    code = "retained"
+    default_hint = "Delete it after that date."
 
 
 class StoppedError(GameArchiveError):

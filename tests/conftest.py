@@ -7,12 +7,14 @@ marked so, with the reason: ``@pytest.mark.only("sqlite", "its file is damaged")
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from databases import Databases
 from postgresql_server import Server
+from s3_servers import Moto, Rclone, boto3_environment
 
 import gamearchive.testing
 from gamearchive.catalog import Catalog
@@ -45,14 +47,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter._session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def start_postgresql() -> Server:
-    """A server of PostgreSQL; where there can be none the test is skipped, but not in CI."""
+S = TypeVar("S")
+
+
+def start(what: str, server: Callable[[], S]) -> S:
+    """A server; where there can be none the test is skipped, but not in CI."""
     try:
-        return Server()
+        return server()
     except ModuleNotFoundError as error:
         if os.environ.get("CI"):
             raise
-        pytest.skip(f"PostgreSQL: {error}")
+        pytest.skip(f"{what}: {error}")
+
+
+def start_postgresql() -> Server:
+    """A server of PostgreSQL."""
+    return start("PostgreSQL", Server)
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +79,41 @@ def postgresql_url(postgresql: Server) -> Iterator[str]:
     url = postgresql.new_database()
     yield url
     postgresql.drop(url)
+
+
+@pytest.fixture(scope="session")
+def rclone_server() -> Iterator[Rclone]:
+    """The S3 server of rclone that the tests of a session share, each with a bucket of its own."""
+    server = start("S3", Rclone)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[Moto]:
+    """The S3 server of moto, likewise."""
+    server = start("S3", Moto)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have boto3 find the tests' credentials, and nobody else's."""
+    for name, value in boto3_environment().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def rclone(rclone_server: Rclone, s3_environment: None) -> Rclone:
+    """The server of rclone, with credentials in the environment."""
+    return rclone_server
+
+
+@pytest.fixture
+def moto(moto_server: Moto, s3_environment: None) -> Moto:
+    """The server of moto, likewise."""
+    return moto_server
 
 
 @pytest.fixture

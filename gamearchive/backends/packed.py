@@ -1,4 +1,4 @@
-"""Packs in a store of objects: `PackHoldings` for the archive, `FileSystemArchiveBackend` for whoever wants just a backend.
+"""Packs in a store of objects: `PackHoldings` for the archive; for whoever wants just a backend, one in a folder or on S3.
 
 A pack is written once, under a key that its content names, and read back before it counts. Reading a game takes one ranged
 read of its frame. A dictionary lies there twice; a copy that is missing or damaged is passed over for the other.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -315,5 +315,56 @@ class FileSystemArchiveBackend(PackArchiveBackend):
     """
 
     def __init__(self, base_path: str | Path, use_compression: bool = True, clock: Clock | None = None) -> None:
-        level = 3 if use_compression else _UNPACKED_LEVEL
-        super().__init__(PackHoldings(FileSystemStore(base_path), level=level), clock)
+        super().__init__(PackHoldings(FileSystemStore(base_path), level=_level(use_compression)), clock)
+
+
+class S3ArchiveBackend(PackArchiveBackend):
+    """Packs as objects in a bucket of S3, or of a server that speaks its protocol.
+
+    Args:
+        bucket: its name. The bucket is there already.
+        prefix: what all keys begin with, before a ``/``; nothing for the whole bucket.
+        endpoint_url: the server; boto3's own choice if None.
+        region: the bucket's; boto3's own choice if None.
+        storage_class: of what is put, such as ``STANDARD_IA``; the bucket's own if None.
+        sse: how the server is to encrypt: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``; the bucket's own way if None.
+        sse_kms_key_id: the key for that.
+        tags: of the objects that are put.
+        use_compression: False to write packs without trying to make them smaller.
+        clock: what says when a game was archived.
+
+    Raises:
+        ConfigurationError: if one of these is none, or boto3 is not installed.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        storage_class: str | None = None,
+        *,
+        sse: str | None = None,
+        sse_kms_key_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        use_compression: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        from gamearchive.stores.s3 import S3Store
+
+        store = S3Store(
+            bucket,
+            prefix,
+            endpoint_url=endpoint_url,
+            region=region,
+            storage_class=storage_class,
+            sse=sse,
+            sse_kms_key_id=sse_kms_key_id,
+            tags=tags,
+        )
+        super().__init__(PackHoldings(store, level=_level(use_compression)), clock)
+
+
+def _level(use_compression: bool) -> int:
+    return 3 if use_compression else _UNPACKED_LEVEL

@@ -26,7 +26,7 @@ from gamearchive.adoption import Adoption, unreadable
 from gamearchive.archive import Archive
 from gamearchive.backends.base import HeldPack
 from gamearchive.catalog import DictionaryRow
-from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
+from gamearchive.errors import IntegrityError, NotFoundError, RetainedError, UnsupportedError
 from gamearchive.model import ArchiveEntry
 
 _NO_COPY = "no copy of this dictionary is good, and games compressed with it cannot be read"
@@ -186,8 +186,16 @@ def _check_stray(archive: Archive, adoption: Adoption, key: str, *, about_to_be_
     if use.overtaken:
         reason = f"{_UNNAMED}, and has {use.overtaken} of its games with other, later bytes: it is left alone"
         return Found(Finding.ORPHANED, key, reason, harmless=True)
-    removed = repair and archive.holdings.remove(key)
-    return Found(Finding.ORPHANED, key, f"{_UNNAMED}, and has all its games", repaired=removed, harmless=True)
+    return _check_needless(archive, key, "has all its games", repair=repair)
+
+
+def _check_needless(archive: Archive, key: str, why: str, *, repair: bool) -> Found:
+    """What nothing needs goes, unless the storage keeps it until a date."""
+    try:
+        removed = repair and archive.holdings.remove(key)
+    except RetainedError as error:
+        removed, why = False, f"{why}; {error.message}"
+    return Found(Finding.ORPHANED, key, f"{_UNNAMED}, and {why}", repaired=removed, harmless=True)
 
 
 def _check_stray_dictionaries(archive: Archive, needed: set[tuple[str, int | None]], *, repair: bool) -> Iterator[Found]:
@@ -200,8 +208,7 @@ def _check_stray_dictionaries(archive: Archive, needed: set[tuple[str, int | Non
             elif dictionary in named:
                 continue
             elif dictionary not in needed:
-                removed = repair and archive.holdings.remove(key)
-                yield Found(Finding.ORPHANED, key, f"{_UNNAMED}, and no pack needs it", repaired=removed, harmless=True)
+                yield _check_needless(archive, key, "no pack needs it", repair=repair)
             else:
                 good = next((copy for copy in archive.holdings.dictionary_copies(*dictionary).values() if copy), None)
                 if good and repair:

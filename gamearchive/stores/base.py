@@ -15,7 +15,8 @@ A key is a relative path of plain segments (`check_key`). One key is never a fol
 no object ``a``. Keys that differ only in case are to be avoided: some disks take them for the same.
 
 Errors: `NotFoundError` for an object that is not there, `IntegrityError` for one that ends too early, `UsageError` for what
-is no key, and `StorageUnavailableError` for all that the storage itself is to blame for.
+is no key, and `StorageUnavailableError` for all that the storage itself is to blame for. A storage that locks objects raises
+`RetainedError` instead of deleting one, and one that archives them `ThawingError` instead of reading one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From a URL to the store it means.
 
-``file:///absolute/path`` is a folder, ``memory:`` a store of this process alone. Other schemes come from packages installed
-beside this one, through the entry-point group ``gamearchive.stores``: its name is the scheme, its object a function from the
-whole URL to a `Store`.
+``file:///absolute/path`` is a folder, ``s3://bucket/prefix`` a bucket, ``memory:`` a store of this process alone. Other
+schemes come from packages installed beside this one, through the entry-point group ``gamearchive.stores``: its name is the
+scheme, its object a function from the whole URL to a `Store`.
 """
 
 from __future__ import annotations
@@ -76,6 +76,12 @@ def _memory_store(url: str) -> Store:
     return MemoryStore()
 
 
+def _s3_store(url: str) -> Store:
+    from gamearchive.stores.s3 import s3_store
+
+    return s3_store(url)
+
+
 def _installed() -> EntryPoints:
     from importlib.metadata import entry_points  # takes longer to import than all the rest of this package
 
@@ -93,4 +99,4 @@ def _installed_builder(scheme: str) -> Callable[[str], Store] | None:
     return None
 
 
-_BUILDERS: dict[str, Callable[[str], Store]] = {"file": _file_store, "memory": _memory_store}
+_BUILDERS: dict[str, Callable[[str], Store]] = {"file": _file_store, "memory": _memory_store, "s3": _s3_store}

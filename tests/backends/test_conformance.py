@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gamearchive.backends.packed import FileSystemArchiveBackend, PackArchiveBackend, PackHoldings
+from gamearchive.backends.packed import FileSystemArchiveBackend, PackArchiveBackend, PackHoldings, S3ArchiveBackend
 from gamearchive.errors import NotFoundError
 from gamearchive.model import parse_location
 from gamearchive.stores.memory import MemoryStore
@@ -37,6 +37,28 @@ class TestFileSystemArchiveBackend(BackendTests):
 class TestUncompressed(TestFileSystemArchiveBackend):
     def open(self, folder):
         return FileSystemArchiveBackend(folder, use_compression=False)
+
+
+class TestS3ArchiveBackend(BackendTests):
+    @pytest.fixture(autouse=True)
+    def _bucket(self, rclone):
+        self.server, self.bucket = rclone, rclone.new_bucket()
+
+    def open(self, folder):
+        return S3ArchiveBackend(self.bucket, folder.name, self.server.endpoint_url)
+
+    def damage(self, backend, location):
+        place, name = self.find(backend, location)
+        data = bytearray(self.server.peek(self.bucket, name))
+        data[place.frame_offset + place.frame_bytes - 1] ^= 1
+        self.server.client.put_object(Bucket=self.bucket, Key=name, Body=bytes(data))
+
+    def lose(self, backend, location):
+        self.server.client.delete_object(Bucket=self.bucket, Key=self.find(backend, location)[1])
+
+    def find(self, backend, location):
+        place, _ = parse_location(location)
+        return place, f"{backend.holdings.store._prefix}{place.pack}"
 
 
 class TestMemory(BackendTests):

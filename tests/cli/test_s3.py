@@ -1,0 +1,202 @@
+"""The commands on an archive whose packs are in a bucket: each does what it does with files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import conftest
+import pytest
+from archiving import games
+from running import Ended, Run, process
+from s3_servers import KEY_ID, SECRET, Moto, Rclone, S3Server, boto3_environment
+
+COUNT = 300  # in three runs, the last with a dictionary
+
+
+@pytest.fixture
+def bucket(rclone: Rclone, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket that the settings name, below a prefix."""
+    return settle(rclone, rclone.new_bucket(), monkeypatch)
+
+
+def settle(server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("GAMEARCHIVE_HOME", "home")
+    monkeypatch.setenv("GAMEARCHIVE_STORAGE", server.url(bucket, "the/packs"))
+    return bucket
+
+
+def fill(gamearchive: Run, count: int = COUNT, runs: int = 3) -> list[bytes]:
+    """Archive games; their payloads."""
+    records = games(count)
+    for run in range(runs):
+        part = records[run * count // runs : (run + 1) * count // runs]
+        Path("games.ndjson").write_bytes(b"\n".join(record.payload for record in part))
+        assert gamearchive("archive", "games.ndjson", "--json").code == 0
+    return [record.payload for record in records]
+
+
+def summary(ended: Ended) -> dict[str, object]:
+    return json.loads(ended.out.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def items(ended: Ended) -> list[dict[str, object]]:
+    return [row for row in map(json.loads, ended.out.splitlines()) if row["type"] == "item"]
+
+
+def restored(gamearchive: Run) -> list[bytes]:
+    """All games, as ``restore`` gives them."""
+    assert gamearchive("restore", "--status", "completed", "--output", "all.ndjson", "--force").code == 0
+    return Path("all.ndjson").read_bytes().splitlines()
+
+
+def test_every_command_on_s3(gamearchive: Run, rclone: Rclone, bucket: str) -> None:
+    payloads = fill(gamearchive)
+    again = summary(gamearchive("archive", "games.ndjson", "--json"))
+    assert (again["archived"], again["skipped"]) == (0, COUNT // 3)
+    assert gamearchive("query", "--count").out == f"{COUNT}\n"
+    assert gamearchive("restore", "g-7").out.encode() == payloads[7]
+    assert sorted(restored(gamearchive)) == sorted(payloads)
+    checked = summary(gamearchive("verify", "--full", "--json"))
+    assert checked == {
+        "type": "summary",
+        "packs": 3,
+        "records": COUNT,
+        "damaged": 0,
+        "missing": 0,
+        "orphaned": 0,
+        "repaired": 0,
+    }
+    assert json.loads(gamearchive("stats", "--json").out)["packs"] == 3
+    listed = gamearchive("query", "--limit", "0", "--json").out
+
+    assert {path.suffix for path in (rclone.folder / bucket).rglob("*") if path.is_file()} == {"", ".zst", ".zdict"}
+    assert [path.name for path in Path("home").iterdir() if path.name == "packs"] == []
+
+    Path("home/gamearchive.db").unlink()
+    missing = gamearchive("query")
+    assert missing.code == 10
+    assert "gamearchive rebuild" in missing.err
+    assert summary(gamearchive("rebuild", "--json"))["records"] == COUNT
+    assert gamearchive("query", "--limit", "0", "--json").out == listed
+    assert gamearchive("verify", "--full").err == f"Checked {COUNT} games in 3 packs: all well.\n"
+
+
+def test_damage_in_a_bucket_is_found_and_told(gamearchive: Run, rclone: Rclone, bucket: str) -> None:
+    fill(gamearchive)
+    folder = rclone.folder / bucket / "the" / "packs"
+    lost, altered, _ = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.zst"))
+    rclone.client.delete_object(Bucket=bucket, Key=f"the/packs/{lost}")
+    data = bytearray((folder / altered).read_bytes())
+    data[100] ^= 1
+    rclone.client.put_object(Bucket=bucket, Key=f"the/packs/{altered}", Body=bytes(data))
+    found = gamearchive("verify", "--full", "--json")
+    assert found.code == 3
+    assert {item["object"] for item in items(found)} == {lost, altered}
+    assert summary(found)["missing"] == COUNT // 3
+
+
+def test_a_pack_that_is_locked_is_told_and_stays(gamearchive: Run, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = settle(moto, moto.new_bucket(ObjectLockEnabledForBucket=True), monkeypatch)
+    fill(gamearchive, 20, 1)
+    names = [each["Key"] for each in moto.client.list_objects_v2(Bucket=bucket)["Contents"]]
+    [pack] = [name for name in names if name.endswith(".zst")]
+    until = datetime(2099, 1, 2, tzinfo=UTC)
+    # As a killed process leaves it: the same games, in a pack of another moment that nobody has named.
+    other = Path("other").absolute()
+    monkeypatch.setenv("GAMEARCHIVE_STORAGE", other.as_uri())
+    monkeypatch.setenv("GAMEARCHIVE_HOME", "other-home")
+    assert gamearchive("archive", "games.ndjson").code == 0
+    settle(moto, bucket, monkeypatch)
+    [stray] = other.rglob("*.zst")
+    name = f"the/packs/{stray.relative_to(other).as_posix()}"
+    assert name != pack
+    moto.client.put_object(Bucket=bucket, Key=name, Body=stray.read_bytes())
+    moto.client.put_object_retention(Bucket=bucket, Key=name, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until})
+    ended = gamearchive("verify", "--repair", "--json")
+    [item], sums = items(ended), summary(ended)
+    assert (ended.code, sums["orphaned"], sums["repaired"]) == (0, 1, 0)
+    assert "retained until 2099-01-02T00:00:00Z" in str(item["reason"])
+    assert moto.peek(bucket, name) == stray.read_bytes()
+
+
+def test_games_in_an_archived_storage_class_say_when_they_can_be_read(
+    gamearchive: Run, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = settle(moto, moto.new_bucket(), monkeypatch)
+    fill(gamearchive, 20, 1)
+    [pack] = [each["Key"] for each in moto.client.list_objects_v2(Bucket=bucket)["Contents"] if each["Key"].endswith(".zst")]
+    moto.client.put_object(Bucket=bucket, Key=pack, Body=moto.peek(bucket, pack), StorageClass="GLACIER")
+    frozen = gamearchive("restore", "g-1", "--json")
+    error = json.loads(frozen.err)
+    assert (frozen.code, error["code"]) == (15, "thawing")
+    assert "3 to 5 hours" in error["message"]
+    assert pack in error["hint"]
+    assert gamearchive("verify").code == 0
+    moto.client.restore_object(Bucket=bucket, Key=pack, RestoreRequest={"Days": 1})
+    assert gamearchive("restore", "g-1").code == 0
+
+
+@pytest.mark.parametrize("secret", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
+def test_no_credential_is_ever_shown(gamearchive: Run, bucket: str, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    said = [gamearchive("config", "show", "--json"), gamearchive("archive", "games.ndjson", "-vv")]
+    fill(gamearchive, 20, 1)
+    said += [gamearchive("restore", "g-1", "-vv"), gamearchive("config", "check")]
+    monkeypatch.setenv(secret, "planted" * 5)
+    said += [gamearchive(*command, "-vv") for command in (("restore", "g-1"), ("verify",), ("archive", "games.ndjson"))]
+    assert [ended.code for ended in said[-3:]] == [15, 15, 15]
+    shown = "".join(ended.out + ended.err for ended in said)
+    assert [text for text in ("planted", SECRET, KEY_ID) if text in shown] == []
+
+
+def test_a_missing_bucket_and_no_bucket_at_all(gamearchive: Run, rclone: Rclone, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(rclone, "nonesuch", monkeypatch)
+    Path("games.ndjson").write_bytes(games(1)[0].payload)
+    ended = gamearchive("archive", "games.ndjson", "--json")
+    assert (ended.code, json.loads(ended.err)["hint"]) == (15, "Make the bucket, or name the right one with --storage.")
+    monkeypatch.setenv("GAMEARCHIVE_STORAGE", "s3://bucket?reggion=x")
+    assert gamearchive("config", "check").code == 16
+
+
+@pytest.fixture
+def own_rclone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rclone]:
+    """A server that dies in its tests."""
+    for name, value in boto3_environment(AWS_MAX_ATTEMPTS="1").items():
+        monkeypatch.setenv(name, value)
+    server = conftest.start("S3", Rclone)
+    yield server
+    server.stop()
+
+
+def test_a_server_that_dies_while_games_are_archived(
+    gamearchive: Run, own_rclone: Rclone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(own_rclone, own_rclone.new_bucket(), monkeypatch)
+    fill(gamearchive, 30, 1)
+    more = games(4000, first=30)
+    Path("more.ndjson").write_bytes(b"\n".join(record.payload for record in more))
+    tool = subprocess.Popen(
+        [sys.executable, "-m", "gamearchive", "archive", "more.ndjson"], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    packs = len(list(own_rclone.folder.rglob("*.zst")))
+    while len(list(own_rclone.folder.rglob("*.zst*"))) == packs:
+        assert tool.poll() is None
+        time.sleep(0.002)
+    own_rclone.kill()
+    _, said = tool.communicate(timeout=100)
+    own_rclone.start()
+    assert tool.returncode in (0, 15), said
+    assert gamearchive("archive", "more.ndjson").code == 0
+    assert gamearchive("verify", "--full", "--repair").code in (0, 3)
+    assert gamearchive("verify", "--full").code == 0
+    assert gamearchive("query", "--count").out == "4030\n"
+
+
+def test_a_process_of_its_own_reads_what_this_one_archived(gamearchive: Run, bucket: str) -> None:
+    payloads = fill(gamearchive, 20, 1)
+    assert process("restore", "g-3").stdout == payloads[3]
