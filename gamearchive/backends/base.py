@@ -51,7 +51,11 @@ class IArchivalBackend(ABC):
         """
 
     async def delete(self, location: str) -> bool:
-        """Remove what lies at a location; False if there was nothing, or if others share its pack, which then stays."""
+        """Remove what lies at a location; False if there was nothing, or if others share its pack, which then stays.
+
+        Raises:
+            RetainedError: if the storage keeps it until a date.
+        """
         raise UnsupportedError(f"{type(self).__name__} cannot delete what it keeps ({location}).")
 
     async def list_archives(

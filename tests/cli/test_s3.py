@@ -13,6 +13,7 @@ from pathlib import Path
 import conftest
 import pytest
 from archiving import games
+from databases import Databases
 from running import Ended, Run, process
 from s3_servers import KEY_ID, SECRET, Moto, Rclone, S3Server, boto3_environment
 
@@ -55,7 +56,10 @@ def restored(gamearchive: Run) -> list[bytes]:
     return Path("all.ndjson").read_bytes().splitlines()
 
 
-def test_every_command_on_s3(gamearchive: Run, rclone: Rclone, bucket: str) -> None:
+def test_every_command_on_s3(
+    gamearchive: Run, rclone: Rclone, bucket: str, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAMEARCHIVE_DATABASE", databases.of("home"))
     payloads = fill(gamearchive)
     again = summary(gamearchive("archive", "games.ndjson", "--json"))
     assert (again["archived"], again["skipped"]) == (0, COUNT // 3)
@@ -76,9 +80,9 @@ def test_every_command_on_s3(gamearchive: Run, rclone: Rclone, bucket: str) -> N
     listed = gamearchive("query", "--limit", "0", "--json").out
 
     assert {path.suffix for path in (rclone.folder / bucket).rglob("*") if path.is_file()} == {"", ".zst", ".zdict"}
-    assert [path.name for path in Path("home").iterdir() if path.name == "packs"] == []
+    assert not Path("home/packs").exists()
 
-    Path("home/gamearchive.db").unlink()
+    databases.lose("home")
     missing = gamearchive("query")
     assert missing.code == 10
     assert "gamearchive rebuild" in missing.err
