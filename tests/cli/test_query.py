@@ -46,7 +46,8 @@ def shared(shared_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(autouse=True)
 def home(shared: Path, shared_databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GAMEARCHIVE_HOME", str(shared))
-    monkeypatch.setenv("GAMEARCHIVE_DATABASE", shared_databases.of(shared))
+    if not shared_databases.are_files:
+        monkeypatch.setenv("GAMEARCHIVE_DATABASE", shared_databases.of(shared))
     return shared
 
 

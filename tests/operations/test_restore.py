@@ -283,9 +283,9 @@ import os, signal, sys
 from pathlib import Path
 from archiving import Home, listed
 from gamearchive.operations.restore import restore_to_file
-home = Home(Path(sys.argv[1]))
+home = Home(Path(sys.argv[1]), sys.argv[2])
 archive = home.open()
-for number, _ in enumerate(restore_to_file(archive, listed(archive), Path(sys.argv[2]), force=True)):
+for number, _ in enumerate(restore_to_file(archive, listed(archive), Path(sys.argv[3]), force=True)):
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -296,7 +296,7 @@ def test_killed_in_the_middle_the_earlier_file_is_whole(archive: Archive, home: 
     archive.add(records)
     out = tmp_path / "out" / "all.ndjson"
     list(restore_to_file(archive, all_of(archive)[:2], out, force=False))
-    command = [sys.executable, "-c", KILLED, str(home.folder), str(out)]
+    command = [sys.executable, "-c", KILLED, str(home.folder), home.url, str(out)]
     ended = subprocess.run(command, cwd=Path(__file__).parent.parent, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert out.read_bytes() == b"".join(record.payload + b"\n" for record in records[:2])
