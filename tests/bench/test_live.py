@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from databases import execute
 
 from gamearchive.bench import live as module
-from gamearchive.bench.live import LiveMeasured, fill, measure_live
+from gamearchive.bench.live import LiveMeasured, measure_live
 from gamearchive.clock import SystemClock
 from gamearchive.errors import GameArchiveError
 from gamearchive.settings import Settings, load_settings
@@ -27,7 +30,10 @@ def unseen(_title: str, *, unit: str) -> Iterator[Callable[[int, float | None], 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder for temporary ones; and a run that plays less."""
-    for name, value in {"ACTIVE_GAMES": 50, "CALLS": 100, "_WAITING_GAMES": 100, "_WARM_UP_GAMES": 1}.items():
+    policy = replace(module._POLICY, batch_size=10)
+    for name, value in {
+        "ACTIVE_GAMES": 50, "CALLS": 100, "_WAITING_GAMES": 100, "_WARM_UP_GAMES": 1, "_POLICY": policy
+    }.items():  # fmt: skip
         monkeypatch.setattr(module, name, value)
     folder = tmp_path / "scratch"
     folder.mkdir()
@@ -59,14 +65,8 @@ def test_games_that_do_not_come_back_are_no_figure(tmp_path: Path, monkeypatch: 
         measure(load_settings({"home": str(tmp_path / "home")}))
 
 
-def test_the_games_to_recover_are_all_in_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left: list[int] = []
-
-    def end(code: int) -> None:
-        left.append(code)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "_exit", end)
-    with pytest.raises(KeyboardInterrupt):
-        fill(str(tmp_path / "killed"), "20", "1")
-    assert left == [0]
+def test_the_games_to_recover_are_all_in_the_journal_of_a_process_that_is_gone(tmp_path: Path) -> None:
+    home = tmp_path / "killed"
+    filling = "import sys; from gamearchive.bench.live import fill; fill(*sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", filling, str(home), "20", "1"], check=True)
+    assert execute(f"sqlite:///{home / 'gamearchive.db'}", "SELECT count(*) FROM snapshots") == [(20,)]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,10 @@ def _list_less(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def less(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that plays less."""
-    for name, value in {"ACTIVE_GAMES": 50, "CALLS": 100, "_WAITING_GAMES": 100, "_WARM_UP_GAMES": 1}.items():
+    policy = replace(live._POLICY, batch_size=10)
+    for name, value in {
+        "ACTIVE_GAMES": 50, "CALLS": 100, "_WAITING_GAMES": 100, "_WARM_UP_GAMES": 1, "_POLICY": policy
+    }.items():  # fmt: skip
         monkeypatch.setattr(live, name, value)
 
 

@@ -45,6 +45,7 @@ class Other:
                 )
             count += len(jobs)
         self.session.close()
+        self.manager.database.close()
         return count
 
 
@@ -116,7 +117,7 @@ def test_a_dead_letter_shows_and_goes_once_it_is_tried_again(tmp_path: Path):
             await asyncio.to_thread(lambda: other.work(fail="bad"))
             await until(lambda: "bad" in repo.archive_manager.worker.get_status()["failed"])
             assert repo.archive_manager.worker.get_status()["failed"] == {"bad": "too large"}
-            assert list(repo._games) == ["bad"]
+            await until(lambda: list(repo._games) == ["bad"])
             (job,) = repo.archive_manager.queue.find(JobFilter(states=(JobState.FAILED,)))
             assert await repo.archive_manager.jobs.retry([job.id]) == {}
             await asyncio.to_thread(other.work)
