@@ -149,6 +149,8 @@ class WorkerSession:
             LockedError: if a living worker has the name, or the database is still being made anew.
             DatabaseUnavailableError: if the database cannot be asked.
         """
+        if self._arrivals.closed:
+            self._arrivals = Arrivals(self.database)
         with self.database.stay(wait):
             self.database.create()
             for _ in range(round(wait / _POLL_SECONDS)):

@@ -624,6 +624,17 @@ def test_workers_that_look_in_vain_do_not_wake_each_other(worker: WorkerSession,
         assert not worker.wait(0.3)
 
 
+def test_a_session_may_be_closed_while_a_thread_waits(worker: WorkerSession):
+    for _ in range(4):
+        assert worker.wait(0)
+        with ThreadPoolExecutor(1) as executor:
+            waiting = executor.submit(worker.wait, 60)
+            worker.close()
+            assert not waiting.result(timeout=30)
+        assert not worker.wait(60)
+        worker.open(0.0)
+
+
 # looking, and deciding
 
 
