@@ -319,15 +319,19 @@ def test_games_that_come_and_go_leave_nothing_behind() -> None:
 
 
 def test_nothing_is_left_to_the_collector_of_cycles() -> None:
-    gc.collect()
-    gc.disable()
-    try:
+    def left() -> int:
+        gc.collect()
         games = games_of(numbered(1_000))
         games.touch(numbered(500), 1.0)
         for key in games.victims(Excess(100, 0), 2.0):
             games.evicted(key, 2.0)
         del games
-        assert gc.collect() == 0
+        return gc.collect()
+
+    gc.disable()
+    try:
+        # Threads of other tests may leave something meanwhile, but not each time.
+        assert min(left() for _ in range(10)) == 0
     finally:
         gc.enable()
 
