@@ -35,7 +35,9 @@ settings           every setting with where it comes from; the only module that 
 policy             when a game goes to the archive, is compressed and expires: a policy for each type, and its decisions
 readers            files of games, in JSON, PGN or any format, as a stream of game records
 packs              the format of packs, and the dictionaries that their frames are compressed with
-stores             whole objects by key: in a folder, a bucket, in memory, or wherever a package beside this one has them
+keyring            the keys that a storage is encrypted with
+stores             whole objects by key: in a folder, a bucket, in memory, or wherever a package beside this one has them; and
+                   what encrypts them
 database           tables and engine: connections, transactions and locks, on SQLite and on PostgreSQL
 memory             how full the memory is that the process may use
 breaker            what cannot be reached is left alone for a while
@@ -85,9 +87,9 @@ cli                the command line: it parses, calls one method, and shows the 
 =================  =========================================================================================================
 
 Some things are one module's alone: SQLAlchemy is known to the database and what is built on it alone (``query``, ``accession``,
-``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``), boto3 to ``stores.s3``, Typer and Rich to
-``cli``, the standard streams to ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to
-``clock``. Every parameter of an SQL statement is bound, and nothing is ever unpickled.
+``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``), boto3 to ``stores.s3``, cryptography to
+``keyring``, Typer and Rich to ``cli``, the standard streams to ``cli.output``, the environment to ``settings``, writing files
+to ``files``, the time to ``clock``. Every parameter of an SQL statement is bound, and nothing is ever unpickled.
 
 How a game travels
 ------------------

@@ -40,6 +40,7 @@ from gamearchive.errors import (
     UnsupportedError,
     UsageError,
 )
+from gamearchive.keyring import load_keyring
 from gamearchive.lanes import Lanes
 from gamearchive.model import ArchiveEntry, EntityKey, Sender
 from gamearchive.ownership import adopt_owner, check_owner
@@ -95,7 +96,8 @@ class Administration(Lanes):
         if self._backend is not None:
             holdings = _holdings_of(self._backend)
         else:
-            holdings = open_holdings(self.settings.storage, level=self.settings.compression_level)
+            keyring = load_keyring(self.settings.encryption_key_file)
+            holdings = open_holdings(self.settings.storage, level=self.settings.compression_level, keyring=keyring)
         return Archive(Catalog(self.database), holdings, self.clock)
 
     @cached_property
@@ -118,6 +120,8 @@ class Administration(Lanes):
         """How the resolved paths begin, with ``/`` throughout, of all that the archive itself consists of on this machine."""
         folder = folder_of(self.settings.storage)
         own = () if folder is None else (f"{folder.resolve().as_posix()}/",)
+        if self.settings.encryption_key_file is not None:
+            own = (*own, f"{self.settings.encryption_key_file.resolve().as_posix()}/")
         path = self.database.path  # the names of its journals and its lock begin with its own
         return own if path is None else (path.resolve().as_posix(), *own)
 

@@ -63,6 +63,16 @@ def as_level(given: Given) -> int:
     return int(level[0])
 
 
+def as_path(given: Given, key: str, expected: str) -> Path:
+    """An absolute path, from one that may be relative to the settings file or to somebody's home."""
+    if not isinstance(given.value, str) or not given.value or "\0" in given.value:
+        raise given.wrong(key, expected)
+    try:
+        return (given.base / Path(given.value).expanduser()).absolute()
+    except RuntimeError:
+        raise given.wrong(key, f"{expected}: nobody has that name, or no home") from None
+
+
 def as_pointer(given: Given, key: str) -> str:
     """A JSON pointer."""
     if not isinstance(given.value, str) or not _POINTER.fullmatch(given.value):

@@ -298,8 +298,9 @@ class ArchiveManager(Administration):
     def _make_archiver(self) -> Archiver:
         if self._backend is not None or self._kind == "thread":
             return ThreadArchiver(self.core)
-        settings = self.settings
-        return ProcessArchiver(ArchivePlace(settings.database, settings.storage, settings.compression_level))
+        settings, file = self.settings, self.settings.encryption_key_file
+        keys = None if file is None else str(file)
+        return ProcessArchiver(ArchivePlace(settings.database, settings.storage, settings.compression_level, keys))
 
     def _worker_stats(self) -> dict[str, Any]:
         return self.worker.get_status() if self.enable_worker else {}

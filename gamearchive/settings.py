@@ -12,6 +12,7 @@ script's empty variable must not send games elsewhere). Only an empty environmen
 | storage              | the packs' URL                                                  | ``file://<home>/packs``         |
 | max_record           | a game above this size is rejected                              | 64MB                            |
 | compression_level    | Zstandard's, 1 to 22                                            | 3                               |
+| encryption_key_file  | the file of the keys that packs are encrypted with              | none: they are not encrypted    |
 | types.<type>.facts.* | JSON pointers to id, players, winner, status, created_at, completed_at | the usual names          |
 | policies.<type>.*    | options of an `ArchivalPolicy`: durations such as ``1h``, names, numbers | the type's default    |
 | worker.*             | how the daemon works: the fields of `WorkerSettings`            | those of its fields             |
@@ -34,14 +35,14 @@ from pathlib import Path
 from typing import Any
 
 from gamearchive.errors import ConfigurationError, UsageError
-from gamearchive.given import POLICY, WORKER, Given, PolicyValue, as_level, as_pointer, as_schedule, as_size, mask
+from gamearchive.given import POLICY, WORKER, Given, PolicyValue, as_level, as_path, as_pointer, as_schedule, as_size, mask
 from gamearchive.schedule import Schedule
 
 PREFIX = "GAMEARCHIVE_"
 FILE_NAME = "gamearchive.toml"
 MAX_FILE_CHARACTERS = 1 << 20
 """A settings file is never larger: one that is is another file, or a device without end."""
-KEYS = ("home", "database", "storage", "max_record", "compression_level")
+KEYS = ("home", "database", "storage", "max_record", "compression_level", "encryption_key_file")
 """The settings that flags and environment variables may give, by their names in the file."""
 FACTS = ("id", "players", "winner", "status", "created_at", "completed_at")
 """The facts whose places ``[types.<type>.facts]`` may say."""
@@ -113,6 +114,7 @@ class Settings:
     storage: str
     max_record: int
     compression_level: int
+    encryption_key_file: Path | None
     facts: Mapping[str, Mapping[str, str]]
     policies: Mapping[str, Mapping[str, PolicyValue]]
     worker: WorkerSettings
@@ -128,14 +130,15 @@ class Settings:
         """The same settings for an archive that has nothing in common with this one: all of it lies in another folder."""
         return replace(self, home=home, database=_sqlite_url(home / "gamearchive.db"), storage=(home / "packs").as_uri())
 
-    def shown(self) -> dict[str, PolicyValue]:
+    def shown(self) -> dict[str, PolicyValue | None]:
         """Every setting by its key in the file, fit to be shown: secrets masked."""
-        values: dict[str, PolicyValue] = {
+        values: dict[str, PolicyValue | None] = {
             "home": str(self.home),
             "database": mask(self.database),
             "storage": mask(self.storage),
             "max_record": self.max_record,
             "compression_level": self.compression_level,
+            "encryption_key_file": None if self.encryption_key_file is None else str(self.encryption_key_file),
         }
         for entity_type, pointers in self.facts.items():
             values |= {f"types.{entity_type}.facts.{fact}": pointer for fact, pointer in pointers.items()}
@@ -186,6 +189,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
         storage=_storage(given["storage"]) if "storage" in given else (home / "packs").as_uri(),
         max_record=as_size(given["max_record"], "max_record"),
         compression_level=as_level(given["compression_level"]),
+        encryption_key_file=_key_file(given.get("encryption_key_file")),
         facts=facts,
         policies=policies,
         worker=WorkerSettings(**worker),
@@ -312,12 +316,11 @@ def _home(given: Given | None) -> Path:
         if folder is None:
             raise ConfigurationError("This user has no home folder to keep an archive in.", hint="Say where with --home DIR.")
         return folder / "gamearchive"
-    if not isinstance(given.value, str) or not given.value or "\0" in given.value:
-        raise given.wrong("home", "a folder's path")
-    try:
-        return (given.base / Path(given.value).expanduser()).absolute()
-    except RuntimeError:
-        raise given.wrong("home", "a folder's path: nobody has that name, or no home") from None
+    return as_path(given, "home", "a folder's path")
+
+
+def _key_file(given: Given | None) -> Path | None:
+    return None if given is None else as_path(given, "encryption_key_file", "a file's path")
 
 
 def _representable(home: Path) -> Path:

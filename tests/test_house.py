@@ -40,7 +40,8 @@ FLOORS = """
     policy:      errors model units expression
     readers:     errors model facts
     packs:       errors model
-    stores:      errors files
+    keyring:     errors files
+    stores:      errors files keyring
     database:    errors model files
     memory:      errors
     breaker:     clock
@@ -62,7 +63,7 @@ FLOORS = """
     leases:      errors model clock database journal jobs steps
     enqueuing:   model database jobs
     queue:       errors model clock database journal jobs steps enqueuing
-    backends:    errors model units clock packs stores
+    backends:    errors model units clock keyring packs stores
 
     ownership:   errors catalog backends
     archive:     errors model clock packs query accession catalog backends
@@ -78,10 +79,10 @@ FLOORS = """
 
     lanes:
     desk:            errors model database jobs queue
-    administration:  errors model clock settings readers stores database query catalog backends ownership archive adoption
-    administration:  lanes queue desk operations.ingest operations.restore operations.verify operations.rebuild
+    administration:  errors model clock settings keyring readers stores database query catalog backends ownership archive
+    administration:  adoption lanes queue desk operations.ingest operations.restore operations.verify operations.rebuild
     administration:  operations.spool operations.active
-    archivers:       errors model clock database catalog journal backends archive
+    archivers:       errors model clock keyring database catalog journal backends archive
     parcels:         errors model archive
     worker:          errors model pace policy strategy archive archivers parcels
     manager:         errors model clock units settings policy strategy query backends ownership archive
@@ -107,7 +108,7 @@ FLOORS = """
     bench:       errors model clock units facts files settings readers query catalog administration repository policy parcels
     testing:     errors model stores backends
 
-    cli:         errors model clock units facts files settings policy readers stores database query catalog archive
+    cli:         errors model clock units facts files settings keyring policy readers stores database query catalog archive
     cli:         events metrics supervisor rounds tally jobs queue daemon administration bench
     cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild
     __main__:    cli
@@ -121,6 +122,7 @@ ONLY_IN = {
     "psycopg": "",
     "boto3": "stores.s3",
     "botocore": "stores.s3",
+    "cryptography": "keyring",
     "typer": "cli",
     "click": "",
     "prometheus_client": "metrics",
@@ -259,7 +261,7 @@ def test_no_import_leads_back_to_where_it_came_from() -> None:
 @pytest.mark.parametrize(
     ("package", "shared"),
     [
-        ("stores", {"base"}),
+        ("stores", {"base", "wrapper"}),
         ("operations", set()),
         ("cli.commands", set()),
     ],

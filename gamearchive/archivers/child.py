@@ -11,6 +11,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 from gamearchive.archive import Archive
@@ -21,6 +22,7 @@ from gamearchive.catalog import Catalog
 from gamearchive.clock import SystemClock
 from gamearchive.database.engine import Database
 from gamearchive.errors import tell
+from gamearchive.keyring import load_keyring
 
 NICENESS = 10
 
@@ -45,7 +47,8 @@ def serve(orders: BinaryIO, receipts: BinaryIO) -> None:
     """Carry out orders until there are no more, several at once."""
     place = next(receive(orders, ArchivePlace))
     database = Database(place.database)
-    holdings = open_holdings(place.storage, level=place.compression_level)
+    keyring = load_keyring(Path(place.encryption_key_file) if place.encryption_key_file else None)
+    holdings = open_holdings(place.storage, level=place.compression_level, keyring=keyring)
     archiver = ThreadArchiver(Archive(Catalog(database), holdings, SystemClock()))
     free = threading.Lock()
 

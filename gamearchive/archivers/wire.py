@@ -28,6 +28,7 @@ class ArchivePlace(msgspec.Struct, frozen=True):
     database: str
     storage: str
     compression_level: int
+    encryption_key_file: str | None = None
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,7 @@ MAX_RECORD_BYTES = (1 << 30) - 1
 
 _OWNER_KEY = "gamearchive-id"
 _OWNER = re.compile(rb"[0-9a-f]{32}\n?")
+_BEGINNING = 64
 _UNPACKED_LEVEL = -100  # Zstandard's fastest, which finds next to nothing to compress
 
 T = TypeVar("T")
@@ -99,8 +101,9 @@ class PackHoldings(Holdings):
         """The record at a place, checked against its entry where that is known, else by its frame's own checksum."""
         key = entry.key if entry else None
         try:
-            frame = self.store.get(place.pack, place.frame_offset, place.frame_bytes)
-            needed = dictionary_id(frame)
+            with self._told_if_encrypted(place.pack):
+                frame = self.store.get(place.pack, place.frame_offset, place.frame_bytes)
+                needed = dictionary_id(frame)
             dictionary = self.dictionary(place.pack.partition("/")[0], needed) if needed else None
         except (IntegrityError, UsageError) as error:
             hint = error.hint if isinstance(error, IntegrityError) else None  # what is no key at all is a damaged catalog's
@@ -189,7 +192,8 @@ class PackHoldings(Holdings):
         size = self.store.size(key)
         if size is None:
             raise NotFoundError(f"Pack {key} is not in {self.name}.")
-        reader = PackReader(key, size, partial(self.store.get, key), max_record_bytes=MAX_RECORD_BYTES)
+        with self._told_if_encrypted(key):
+            reader = PackReader(key, size, partial(self.store.get, key), max_record_bytes=MAX_RECORD_BYTES)
         needed = reader.dictionary
         entries = reader.entries()
         if not is_pack_key(key, entries[0].entity_type):
@@ -212,6 +216,16 @@ class PackHoldings(Holdings):
         needed = reader.dictionary
         yield from reader.records(self.dictionary(key.partition("/")[0], needed[0]) if needed else None)
         verify_pack(key, data)
+
+    @contextmanager
+    def _told_if_encrypted(self, key: str) -> Iterator[None]:
+        """Where an object cannot be understood, have the store look at its beginning, from which it tells a missing key."""
+        try:
+            yield
+        except IntegrityError:
+            with suppress(NotFoundError, IntegrityError):
+                self.store.get(key, 0, _BEGINNING)
+            raise
 
     def remove(self, key: str) -> bool:
         return self.store.delete(key)

@@ -28,6 +28,7 @@ from gamearchive.backends.registry import open_holdings
 from gamearchive.catalog import Catalog
 from gamearchive.clock import SystemClock
 from gamearchive.database.engine import Database
+from gamearchive.keyring import Keyring
 from gamearchive.model import Sender
 
 SENDER = Sender(ArchivalTrigger.GAME_COMPLETED, ArchivalPriority.NORMAL, "p@1", live=True)
@@ -49,7 +50,7 @@ def archiver(request: pytest.FixtureRequest, place: ArchivePlace) -> Iterator[Ar
         yield child
         child.close()
         return
-    database, holdings = Database(place.database), open_holdings(place.storage, level=3)
+    database, holdings = Database(place.database), open_holdings(place.storage, level=3, keyring=Keyring())
     thread = ThreadArchiver(Archive(Catalog(database), holdings, SystemClock()))
     yield thread
     thread.close()
@@ -83,7 +84,7 @@ def test_an_error_is_the_same_wherever_it_comes_from(
 
 def test_the_switch_interval_is_short_while_threads_archive(place: ArchivePlace) -> None:
     before = sys.getswitchinterval()
-    database, holdings = Database(place.database), open_holdings(place.storage, level=3)
+    database, holdings = Database(place.database), open_holdings(place.storage, level=3, keyring=Keyring())
     archive = Archive(Catalog(database), holdings, SystemClock())
     first, second = ThreadArchiver(archive), ThreadArchiver(archive)
     assert sys.getswitchinterval() < before
@@ -190,7 +191,7 @@ def test_messages_that_are_cut_off_are_none(tmp_path: Path) -> None:
 
 def test_an_archive_that_somebody_has_alone_is_waited_for(place: ArchivePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gamearchive.archivers.threads.LOCK_WAIT_SECONDS", 0.0)
-    database, holdings = Database(place.database), open_holdings(place.storage, level=3)
+    database, holdings = Database(place.database), open_holdings(place.storage, level=3, keyring=Keyring())
     archiver = ThreadArchiver(Archive(Catalog(database), holdings, SystemClock()))
     other = Database(place.database)
     with other.hold(shared=False), pytest.raises(LockedError):

@@ -28,15 +28,17 @@ def show(context: Context) -> None:
 def check(context: Context) -> None:
     """Check that the settings can be used: read them all, make sense of the URLs of database and storage, and of the policies.
 
-    Nothing is opened or connected to.
+    Nothing is opened or connected to, but for the key file.
     """
     from gamearchive.database.engine import Database
+    from gamearchive.keyring import load_keyring
     from gamearchive.policy import policies_from
     from gamearchive.stores.registry import store_from_url
 
     settings = context.settings
     Database(settings.database)
     store_from_url(settings.storage)
+    load_keyring(settings.encryption_key_file)
     policies_from(settings.policies)
     file = None if settings.file is None else str(settings.file)
     context.output.document({"ok": True, "file": file}, Fields({"ok": file or "no settings file; the defaults apply"}))
