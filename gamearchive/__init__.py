@@ -60,10 +60,10 @@ backends           the bytes of games: packs in a store, or a stranger's class w
 ownership          whose storage it is: the archive's id in its catalog, and the mark in its storage
 archive            catalog and bytes in step: the one way in, and the way out
 adoption           packs as they lie in the storage, taken into the catalog
--- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild
+-- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild, check
 -- the archive     as one object, asynchronous
 lanes              a thread for reading, and one for whatever writes
-desk               the queue as an administrator has it
+desk, storage      the queue, and storages, as an administrator has them
 administration     the parts put together from settings, with one method for each verb
 archivers          where archiving is done beside a game server: in threads, or in a process of its own
 parcels, worker    what waits to be archived, and who sees to it: batches, priorities, retries

@@ -47,6 +47,7 @@ from gamearchive.ownership import adopt_owner, check_owner
 from gamearchive.query import ArchiveQuery
 from gamearchive.queue import JobQueue
 from gamearchive.settings import Settings
+from gamearchive.storage import StorageDesk
 from gamearchive.stores.registry import folder_of
 
 if TYPE_CHECKING:  # each verb is imported where it is used, for a command uses one
@@ -109,6 +110,11 @@ class Administration(Lanes):
     def jobs(self) -> JobDesk:
         """The queue's jobs, to look at and to decide about."""
         return JobDesk(self.queue, self._read)
+
+    @cached_property
+    def storage(self) -> StorageDesk:
+        """Storages, the archive's own and others."""
+        return StorageDesk(self.clock, lambda steps: self._stream(steps, self._writing))
 
     def succeed(self, backend: TwoMethods) -> None:
         """Put another backend in the place of the present one, whose games are still read from it."""

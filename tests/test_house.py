@@ -75,12 +75,15 @@ FLOORS = """
     operations.rebuild:  errors model archive adoption
     operations.spool:    model readers queue
     operations.active:   errors model journal queue archive
+    operations.check:    errors clock units stores
     operations:
 
     lanes:
     desk:            errors model database jobs queue
+    storage:         clock stores operations.check
     administration:  errors model clock settings keyring readers stores database query catalog backends ownership archive
-    administration:  adoption lanes queue desk operations.ingest operations.restore operations.verify operations.rebuild
+    administration:  adoption lanes queue desk storage operations.ingest operations.restore operations.verify
+    administration:  operations.rebuild
     administration:  operations.spool operations.active
     archivers:       errors model clock keyring database catalog journal backends archive
     parcels:         errors model archive
@@ -110,7 +113,7 @@ FLOORS = """
 
     cli:         errors model clock units facts files settings keyring policy readers stores database query catalog archive
     cli:         events metrics supervisor rounds tally jobs queue daemon administration bench
-    cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild
+    cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild operations.check
     __main__:    cli
 """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""

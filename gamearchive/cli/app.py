@@ -24,7 +24,20 @@ from gamearchive.errors import GameArchiveError, UnavailableError, UsageError
 from gamearchive.settings import completing
 
 PROGRAM = "gamearchive"
-COMMANDS = ("archive", "query", "show", "restore", "stats", "verify", "rebuild", "worker", "queue", "config", "bench")
+COMMANDS = (
+    "archive",
+    "query",
+    "show",
+    "restore",
+    "stats",
+    "verify",
+    "rebuild",
+    "worker",
+    "queue",
+    "storage",
+    "config",
+    "bench",
+)
 """The modules of `gamearchive.cli.commands`, in the order of the help."""
 
 _CLOSED_PIPE, _INTERRUPTED = 141, 130  # as the shell reports SIGPIPE and SIGINT

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gamearchive.errors import UsageError
@@ -91,6 +91,14 @@ class Store(ABC):
         Memory stays bounded however many there are. What has no key's name is none of the store's and is passed over. An
         object that comes or goes during the listing may be in it or not.
         """
+
+    def describe(self, key: str) -> Mapping[str, str]:  # noqa: ARG002 - what to look at, for a store that has more to tell
+        """What there is to know of the storage beside its contract, such as whether it keeps versions, for people to read.
+
+        Args:
+            key: of an object of this store, that is there, to look at and to put anew.
+        """
+        return {}
 
     def sweep(self) -> int:
         """Remove what writers that died left behind, and nothing that a living one still needs; how many were removed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gamearchive.stores.base import Store, StoredObject
 
@@ -38,6 +38,9 @@ class WrapperStore(Store):
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         return self.inner.list(prefix)
+
+    def describe(self, key: str) -> Mapping[str, str]:
+        return self.inner.describe(key)
 
     def sweep(self) -> int:
         return self.inner.sweep()
