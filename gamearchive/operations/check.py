@@ -6,14 +6,16 @@ that comes a day later. Nothing else in the storage is read or written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from statistics import median
 from uuid import uuid4
 
 from gamearchive.clock import Clock
-from gamearchive.errors import GameArchiveError, NotFoundError, StorageUnavailableError
+from gamearchive.errors import GameArchiveError, NotFoundError
 from gamearchive.stores.base import Store, StoredObject
 from gamearchive.stores.contract import STEPS, BrokenPromiseError, Step, Subject
 from gamearchive.stores.wrapper import WrapperStore
@@ -65,23 +67,32 @@ def check(store: Store, clock: Clock, *, stopping: Callable[[], bool] = lambda: 
         Each promise as it was tried, then what was noticed, and the speed.
 
     Raises:
-        StorageUnavailableError: if the store cannot be reached, or takes nothing; nothing is left there.
+        StorageUnavailableError: if the store cannot be reached, or takes nothing.
     """
     scratch = f"{SCRATCH}{clock.now()}-{uuid4().hex}/"
+    try:
+        yield from _check(store, scratch, clock, stopping)
+    except BaseException:
+        with suppress(GameArchiveError):
+            _clear(store, scratch, clock)
+        raise
+    problem = _clear(store, scratch, clock)
+    if problem:
+        yield Noted("left-behind", f"{scratch}: {problem}")
+
+
+def _check(store: Store, scratch: str, clock: Clock, stopping: Callable[[], bool]) -> Iterator[Tried | Speed | Noted]:
     whole = _Below(store, scratch)
     whole.put("reached", b"reached")
-    try:
-        whole.get("reached")
-        for step in STEPS:
-            if stopping():
-                return
-            yield Tried(step, _try(step, _Below(store, f"{scratch}{step.name}/")))
-            whole.get("reached")  # what cannot be done is told from a storage that has gone
-        yield from (Noted(*each) for each in store.describe(f"{scratch}reached").items())
-        if not stopping():
-            yield _measure(whole, clock)
-    finally:
-        _clear(store, scratch, clock)
+    whole.get("reached")
+    for step in STEPS:
+        if stopping():
+            return
+        yield Tried(step, _try(step, _Below(store, f"{scratch}{step.name}/")))
+        whole.get("reached")  # what cannot be done is told from a storage that has gone
+    yield from (Noted(*each) for each in store.describe(f"{scratch}noted").items())
+    if not stopping():
+        yield _measure(whole, clock)
 
 
 def _try(step: Step, store: Store) -> str | None:
@@ -97,6 +108,8 @@ def _try(step: Step, store: Store) -> str | None:
         return str(error)
     except GameArchiveError as error:
         return error.message
+    except Exception as error:  # noqa: BLE001 - a stranger's store may raise anything, and that is what is to be told
+        return f"it raises {type(error).__name__}: {error}"
     return None
 
 
@@ -114,22 +127,20 @@ def _measure(store: Store, clock: Clock) -> Speed:
     return Speed(put, get, put_rate, _LARGE / seconds(lambda: store.get("speed/large")))
 
 
-def _clear(store: Store, scratch: str, clock: Clock) -> None:
-    """Take away what this check put, and what those put that began more than a day ago, and were killed.
-
-    Raises:
-        StorageUnavailableError: if it stays there.
-    """
+def _clear(store: Store, scratch: str, clock: Clock) -> str | None:
+    """Take away what this check put, and what those put that began more than a day ago, and were killed; why it stays."""
     long_ago = clock.now() - _DAY
     try:
-        for key, _ in list(store.list(SCRATCH)):
-            began = key.removeprefix(SCRATCH).partition("-")[0]
-            if key.startswith(scratch) or (began.isdigit() and int(began) < long_ago):
-                store.delete(key)
-    except StorageUnavailableError as error:
-        raise StorageUnavailableError(
-            f"What the check put into {store.url} under {scratch} is still there: {error.message}", hint="Remove it by hand."
-        ) from error
+        left = [key for key, _ in store.list(SCRATCH) if key.startswith(scratch) or _began(key) < long_ago]
+        return next(iter(store.delete_many(left).values()), None)
+    except GameArchiveError as error:
+        return error.message
+
+
+def _began(key: str) -> float:
+    """When the check began that put an object; never, for what has no such name."""
+    began = key.removeprefix(SCRATCH).partition("-")[0]
+    return int(began) if began.isdigit() else inf
 
 
 class _Below(WrapperStore):
@@ -153,6 +164,10 @@ class _Below(WrapperStore):
 
     def delete(self, key: str) -> bool:
         return self.inner.delete(self._prefix + key)
+
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, str]:
+        kept = self.inner.delete_many([self._prefix + key for key in keys])
+        return {key.removeprefix(self._prefix): why for key, why in kept.items()}
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         for key, size in self.inner.list(self._prefix + prefix):

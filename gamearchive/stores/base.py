@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gamearchive.errors import UsageError
+from gamearchive.errors import RetainedError, UsageError
 
 MAX_KEY_BYTES = 1024
 
@@ -84,6 +84,16 @@ class Store(ABC):
     def delete(self, key: str) -> bool:
         """Remove an object durably; False if there was none."""
 
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, str]:
+        """Remove objects durably, each that is there and can be removed; of those that the storage retains, why they stay."""
+        retained = {}
+        for key in keys:
+            try:
+                self.delete(key)
+            except RetainedError as error:
+                retained[key] = error.message
+        return retained
+
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """The objects whose keys begin with ``prefix`` (any string), in the order of their keys' bytes.
@@ -92,11 +102,26 @@ class Store(ABC):
         object that comes or goes during the listing may be in it or not.
         """
 
+    def thaw(self, key: str, days: int) -> str | None:  # noqa: ARG002 - most stores keep everything within reach
+        """Have an object brought to where it can be read. Asking again, while it is on its way, is harmless.
+
+        Args:
+            key: the object's.
+            days: how long it is to stay there, at least.
+
+        Returns:
+            how long that takes, for people; None if it can be read now.
+
+        Raises:
+            NotFoundError: if there is no such object.
+        """
+        return None
+
     def describe(self, key: str) -> Mapping[str, str]:  # noqa: ARG002 - what to look at, for a store that has more to tell
         """What there is to know of the storage beside its contract, such as whether it keeps versions, for people to read.
 
         Args:
-            key: of an object of this store, that is there, to look at and to put anew.
+            key: of an object that may be put, to be looked at.
         """
         return {}
 

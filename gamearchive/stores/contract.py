@@ -123,6 +123,17 @@ def _delete(subject: Subject) -> None:
     _hold(peek("a/b") == b"again", "what was deleted cannot be put again")
 
 
+def _delete_many(subject: Subject) -> None:
+    store, plant, peek = subject
+    for key in _KEYS:
+        plant(key, b"x")
+    going, staying = _KEYS[::2], _KEYS[1::2]
+    _hold(not store.delete_many([*going, "nonesuch"]), "what nobody locked is retained")
+    _hold([peek(key) for key in going] == [None] * len(going), "what was deleted is still there")
+    _hold([key for key, _ in store.list()] == list(staying), "what was deleted is still listed, or more went")
+    _hold(not store.delete_many([]), "of no objects, some are retained")
+
+
 def _list(subject: Subject) -> None:
     store, plant, _ = subject
     _hold(list(store.list()) == list(store.list("game/")) == [], "there are objects where none was put")
@@ -174,6 +185,7 @@ STEPS = (
     Step("overwrite", "an object that is put again has the new bytes, all of them", _overwrite),
     Step("put-new", "an object is put unless there is one", _put_new),
     Step("delete", "what is deleted is gone, and nothing else", _delete),
+    Step("delete-many", "many are deleted together", _delete_many),
     Step("list", "objects are listed, in the order of their keys", _list),
     Step("large", f"an object of {LARGE >> 20} MiB goes and comes back", _large),
     Step("concurrent", "many may put at once", _concurrent),

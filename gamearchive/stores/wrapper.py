@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gamearchive.stores.base import Store, StoredObject
 
@@ -36,8 +36,14 @@ class WrapperStore(Store):
     def delete(self, key: str) -> bool:
         return self.inner.delete(key)
 
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, str]:
+        return self.inner.delete_many(keys)
+
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         return self.inner.list(prefix)
+
+    def thaw(self, key: str, days: int) -> str | None:
+        return self.inner.thaw(key, days)
 
     def describe(self, key: str) -> Mapping[str, str]:
         return self.inner.describe(key)

@@ -21,7 +21,7 @@ A store of your own is tested in a file like this one, run by pytest::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from functools import partial
@@ -180,6 +180,9 @@ class FaultyStore(WrapperStore):
     def delete(self, key: str) -> bool:
         with self._operation("delete", key):
             return self.inner.delete(key)
+
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, str]:
+        return Store.delete_many(self, keys)  # one by one, so that each is an operation
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         with self._operation("list", prefix):

@@ -140,7 +140,7 @@ def test_games_in_an_archived_storage_class_say_when_they_can_be_read(
     error = json.loads(frozen.err)
     assert (frozen.code, error["code"]) == (15, "thawing")
     assert "3 to 5 hours" in error["message"]
-    assert pack in error["hint"]
+    assert pack in error["message"]
     assert gamearchive("verify").code == 0
     moto.client.restore_object(Bucket=bucket, Key=pack, RestoreRequest={"Days": 1})
     assert gamearchive("restore", "g-1").code == 0

@@ -357,9 +357,97 @@ def test_an_object_that_must_be_thawed_says_how_long_that_takes(moto: Moto, open
     for offset, length in ((0, None), (2, 3)):
         with pytest.raises(ThawingError, match=f"lies in {where}, .* takes {hours}") as caught:
             store.get("game/a", offset, length)
-    assert f"--bucket {bucket} --key packs/game/a" in caught.value.hint
-    moto.client.restore_object(Bucket=bucket, Key="packs/game/a", RestoreRequest={"Days": 7})
+    assert "--thaw" in caught.value.hint
+    assert store.thaw("game/a", 7) == hours
+    assert store.thaw("game/a", 7) is None
     assert store.get("game/a", 2, 3) == b"234"
+    with pytest.raises(NotFoundError):
+        store.thaw("game/b", 7)
+
+
+def test_thawing_is_asked_for_once(scripted: Callable[..., Scripted], open_store: Open) -> None:
+    """And by others, who were faster, at the same moment."""
+    cold, coming = {"x-amz-storage-class": "DEEP_ARCHIVE", "Content-Length": "0"}, {"x-amz-restore": 'ongoing-request="true"'}
+    server = scripted(
+        HEAD=[(200, cold, b""), (200, cold | coming, b"")],
+        POST=[refusal(409, "RestoreAlreadyInProgress"), refusal(500, "Twice")],
+    )
+    store = open_store(server, "bucket")
+    asked = requests_of(store)
+    assert [store.thaw("a", 1), store.thaw("a", 1)] == ["12 hours", "12 hours"]
+    assert asked == ["HeadObject", "RestoreObject", "HeadObject"]
+
+
+@pytest.mark.parametrize(
+    ("head", "hours"),
+    [
+        ({"x-amz-storage-class": "INTELLIGENT_TIERING"}, None),
+        ({"x-amz-storage-class": "INTELLIGENT_TIERING", "x-amz-archive-status": "ARCHIVE_ACCESS"}, "3 to 12 hours"),
+        ({"x-amz-storage-class": "GLACIER_IR"}, None),
+        ({"x-amz-storage-class": "GLACIER", "x-amz-restore": 'ongoing-request="false", expiry-date="x"'}, None),
+    ],
+)
+def test_what_must_be_thawed(
+    scripted: Callable[..., Scripted], open_store: Open, head: dict[str, str], hours: str | None
+) -> None:
+    server = scripted(HEAD=[(200, head | {"Content-Length": "0"}, b"")], POST=[(202, {}, b"")])
+    assert open_store(server, "bucket").thaw("a", 1) == hours
+
+
+def test_many_are_deleted_by_a_request_for_a_thousand(rclone: Rclone, moto: Moto, open_store: Open) -> None:
+    for server, count in ((rclone, 1001), (moto, 20)):
+        bucket = server.new_bucket()
+        store = open_store(server, bucket, "packs")
+        keys = [f"game/{number:04}" for number in range(count)]
+        if server is rclone:  # as they lie on its disk: that many puts would take their time
+            for key in keys:
+                path = rclone.folder / bucket / "packs" / key
+                path.parent.mkdir(exist_ok=True, parents=True)
+                path.write_bytes(b"x")
+        store.put("game/stays", b"1")
+        asked = requests_of(store)
+        assert store.delete_many(keys) == {}
+        assert asked == ["GetObjectLockConfiguration", *["DeleteObjects"] * -(-count // 1000)]
+        assert list(store.list()) == [StoredObject("game/stays", 1)]
+
+
+def test_of_many_the_locked_ones_stay_and_are_told(moto: Moto, open_store: Open) -> None:
+    bucket = moto.new_bucket(ObjectLockEnabledForBucket=True)
+    store = open_store(moto, bucket, "packs")
+    for number in range(5):
+        store.put(f"game/{number}", b"1")
+    for number in (1, 3):
+        moto.client.put_object_legal_hold(Bucket=bucket, Key=f"packs/game/{number}", LegalHold={"Status": "ON"})
+    kept = store.delete_many([*(f"game/{number}" for number in range(5)), "game/nonesuch"])
+    assert kept == {
+        f"game/{number}": f"game/{number} in {store.url} is retained until its legal hold is lifted." for number in (1, 3)
+    }
+    assert [key for key, _ in store.list()] == list(kept)
+
+
+def test_one_of_many_that_is_not_deleted_is_an_error(scripted: Callable[..., Scripted], open_store: Open) -> None:
+    said = b"<DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code><Message>No</Message></Error></DeleteResult>"
+    server = scripted(GET=[refusal(404, "ObjectLockConfigurationNotFoundError")], POST=[(200, {}, said)])
+    with pytest.raises(StorageUnavailableError, match=r"did not delete b: No \(AccessDenied\)") as caught:
+        open_store(server, "bucket").delete_many(["a", "b"])
+    assert "s3:DeleteObject" in caught.value.hint
+
+
+def test_what_a_bucket_does_beside_keeping_objects(rclone: Rclone, moto: Moto, open_store: Open) -> None:
+    plain = open_store(rclone, rclone.new_bucket()).describe("noted")
+    assert (plain["versions"], plain["object-lock"], plain["checksums"]) == ("not kept", "none", "verified by the server")
+    assert plain["connection"].startswith("not encrypted")
+    bucket = moto.new_bucket(ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}
+    moto.client.put_object_lock_configuration(
+        Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    rich = open_store(moto, bucket, storage_class="STANDARD_IA", sse="AES256").describe("noted")
+    assert rich["versions"].startswith("kept")
+    assert rich["object-lock"].startswith("on: what is put is locked for 30 days (GOVERNANCE)")
+    assert rich["storage-class"] == "STANDARD_IA"
+    assert rich["encryption"] == "AES256"
+    assert rich["checksums"].startswith("not verified")  # moto believes whatever comes
 
 
 class Scripted(ThreadingHTTPServer):
@@ -384,7 +472,7 @@ class Scripted(ThreadingHTTPServer):
                 self.wfile.write(body)
                 self.close_connection = "Content-Length" in headers
 
-            do_GET = do_PUT = do_HEAD = do_DELETE = do  # noqa: N815
+            do_GET = do_PUT = do_HEAD = do_POST = do  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
