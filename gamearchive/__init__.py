@@ -60,7 +60,7 @@ backends           the bytes of games: packs in a store, or a stranger's class w
 ownership          whose storage it is: the archive's id in its catalog, and the mark in its storage
 archive            catalog and bytes in step: the one way in, and the way out
 adoption           packs as they lie in the storage, taken into the catalog
--- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild, check
+-- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild, check, thaw
 -- the archive     as one object, asynchronous
 lanes              a thread for reading, and one for whatever writes
 desk, storage      the queue, and storages, as an administrator has them

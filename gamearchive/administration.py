@@ -114,7 +114,7 @@ class Administration(Lanes):
     @cached_property
     def storage(self) -> StorageDesk:
         """Storages, the archive's own and others."""
-        return StorageDesk(self.clock, lambda steps: self._stream(steps, self._writing))
+        return StorageDesk(lambda: self.core, self.clock, lambda steps: self._stream(steps, self._writing))
 
     def succeed(self, backend: TwoMethods) -> None:
         """Put another backend in the place of the present one, whose games are still read from it."""

@@ -297,10 +297,15 @@ class Catalog:
                 return
             last = rows[-1].key
 
+    def pack(self, key: str) -> PackRow | None:
+        """What the catalog says of a pack; None if it does not name it."""
+        with self.database.read() as connection:
+            rows = self.database.typed(connection.execute(select(packs).where(packs.c.key == key)).all(), packs.c)
+        return next((PackRow(row.key, row.stored_bytes, row.dictionary_id) for row in rows), None)
+
     def has_pack(self, key: str) -> bool:
         """Whether the catalog names this pack."""
-        with self.database.read() as connection:
-            return connection.execute(select(packs.c.id).where(packs.c.key == key)).first() is not None
+        return self.pack(key) is not None
 
     def entries_of(self, pack: str, *, marked: bool = False) -> list[ArchiveEntry]:
         """The entries whose bytes lie in a pack; only those that are marked as lost, if ``marked``."""

@@ -1,15 +1,18 @@
-"""Storages as an administrator has them: checked, whether an archive is kept there or not."""
+"""Storages as an administrator has them: checked, whether an archive is kept there or not; and games in them brought back."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from gamearchive.archive import Archive
 from gamearchive.clock import Clock
+from gamearchive.model import ArchiveEntry
 
 if TYPE_CHECKING:
     from gamearchive.operations.check import Noted, Speed, Tried
+    from gamearchive.operations.thaw import Thawing
 
 T = TypeVar("T")
 
@@ -24,11 +27,13 @@ class StorageDesk:
     """Asynchronous, over verbs that are not.
 
     Args:
+        archive: gives the archive.
         clock: the time.
         stream: runs an iteration in a thread.
     """
 
-    def __init__(self, clock: Clock, stream: Streaming) -> None:
+    def __init__(self, archive: Callable[[], Archive], clock: Clock, stream: Streaming) -> None:
+        self._archive = archive
         self._clock = clock
         self._stream = stream
 
@@ -47,3 +52,9 @@ class StorageDesk:
                 yield from check(store, self._clock, stopping=stopping)
 
         return self._stream(steps)
+
+    def thaw(self, entries: Callable[[], Iterable[ArchiveEntry]], days: int) -> AsyncIterator[Thawing]:
+        """Have all that some games need brought to where it can be read: see `operations.thaw`."""
+        from gamearchive.operations.thaw import thaw
+
+        return self._stream(lambda: thaw(self._archive(), entries(), days))

@@ -16,7 +16,7 @@ promises, which `gamearchive.testing.BackendTests` holds it to:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -175,6 +175,29 @@ class Holdings(ABC):
     def remove(self, key: str) -> bool:
         """Remove a pack or a copy of a dictionary; False if there was none."""
         raise UnsupportedError(f"{self.name} cannot delete what it keeps ({key}).")
+
+    def remove_many(self, keys: Iterable[str]) -> Mapping[str, str]:
+        """Remove packs and copies of dictionaries; of those that the storage retains, why they stay."""
+        raise UnsupportedError(f"{self.name} cannot delete what it keeps ({', '.join(keys)}).")
+
+    def thaw(self, pack: str, days: int) -> str | None:  # noqa: ARG002 - most storage keeps everything within reach
+        """Have a pack brought to where it can be read.
+
+        Args:
+            pack: its key.
+            days: how long it is to stay there, at least.
+
+        Returns:
+            how long that takes, for people; None if it can be read now.
+
+        Raises:
+            NotFoundError: if there is no such pack.
+        """
+        return None
+
+    def thaw_dictionary(self, entity_type: str, number: int, days: int) -> str | None:  # noqa: ARG002 - likewise
+        """Have a dictionary brought to where it can be read, as `thaw` has a pack."""
+        return None
 
     def sweep(self) -> int:
         """Remove what writers that died left half written; how many things that were."""

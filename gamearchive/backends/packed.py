@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from gamearchive.backends.base import Deposit, GameBytes, HeldPack, Holdings, IArchivalBackend, PackContents
 from gamearchive.clock import Clock, SystemClock
-from gamearchive.errors import IntegrityError, NotFoundError, StorageUnavailableError, UsageError
+from gamearchive.errors import IntegrityError, NotFoundError, StorageUnavailableError, ThawingError, UsageError
 from gamearchive.model import (
     OPAQUE,
     ArchiveEntry,
@@ -229,6 +229,23 @@ class PackHoldings(Holdings):
 
     def remove(self, key: str) -> bool:
         return self.store.delete(key)
+
+    def remove_many(self, keys: Iterable[str]) -> Mapping[str, str]:
+        return self.store.delete_many(keys)
+
+    def thaw(self, pack: str, days: int) -> str | None:
+        return self.store.thaw(pack, days)
+
+    def thaw_dictionary(self, entity_type: str, number: int, days: int) -> str | None:
+        try:
+            self.dictionary(entity_type, number)
+        except ThawingError:
+            for key in dictionary_keys(entity_type, number):
+                with suppress(NotFoundError):
+                    return self.store.thaw(key, days)
+        except IntegrityError:  # whoever reads a game that needs it is told
+            pass
+        return None
 
     def sweep(self) -> int:
         return self.store.sweep()

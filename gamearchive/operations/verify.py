@@ -26,10 +26,12 @@ from gamearchive.adoption import Adoption, unreadable
 from gamearchive.archive import Archive
 from gamearchive.backends.base import HeldPack
 from gamearchive.catalog import DictionaryRow
-from gamearchive.errors import IntegrityError, NotFoundError, RetainedError, UnsupportedError
+from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import ArchiveEntry
 
 _NO_COPY = "no copy of this dictionary is good, and games compressed with it cannot be read"
+_TOGETHER = 1000
+"""So many packs that nothing needs are removed at once."""
 _UNNAMED = "the catalog does not name it"
 
 
@@ -116,11 +118,11 @@ def verify(
         elif held is not None:
             strays.append(held.key)
     stays = False
-    for stray in _check_strays(archive, strays, adding=adding, repair=repair):
-        if stopping():
-            return
+    for stray in _check_strays(archive, strays, adding=adding, repair=repair, stopping=stopping):
         stays |= not stray.repaired
         yield Checked(None, found=[stray])
+    if stopping():
+        return
     for stray in _check_stray_dictionaries(archive, needed, repair=repair and not stays):
         yield Checked(None, found=[stray])
     if repair:
@@ -150,7 +152,9 @@ def _pairs(archive: Archive) -> Iterator[tuple[PackRow | None, HeldPack | None]]
             row, there = next(rows, None), next(held, None)
 
 
-def _check_strays(archive: Archive, keys: Sequence[str], *, adding: Callable[[], bool], repair: bool) -> Iterator[Found]:
+def _check_strays(
+    archive: Archive, keys: Sequence[str], *, adding: Callable[[], bool], repair: bool, stopping: Callable[[], bool]
+) -> Iterator[Found]:
     """Packs that the catalog does not name, in the order in which they were archived, as a rebuild would take them."""
     order: list[tuple[int, str]] = []
     for key in keys:
@@ -162,12 +166,24 @@ def _check_strays(archive: Archive, keys: Sequence[str], *, adding: Callable[[],
     # In this order: who has ended adding has named what he put.
     about_to_be_named = bool(order) and adding()
     adoption = Adoption(archive)
+    needless: list[str] = []
     for _, key in sorted(order):
+        if stopping():
+            break
         if not archive.catalog.has_pack(key):
-            yield _check_stray(archive, adoption, key, about_to_be_named=about_to_be_named, repair=repair)
+            found = _check_stray(archive, adoption, key, about_to_be_named=about_to_be_named, repair=repair)
+            if found is None:
+                needless.append(key)
+            else:
+                yield found
+        if len(needless) == _TOGETHER:
+            yield from _check_needless(archive, needless, "has all its games", repair=repair)
+            needless = []
+    yield from _check_needless(archive, needless, "has all its games", repair=repair)
 
 
-def _check_stray(archive: Archive, adoption: Adoption, key: str, *, about_to_be_named: bool, repair: bool) -> Found:
+def _check_stray(archive: Archive, adoption: Adoption, key: str, *, about_to_be_named: bool, repair: bool) -> Found | None:
+    """What there is to say of a stray pack; None if the catalog has all its games."""
     try:
         stray = adoption.inspect(key)
     except (IntegrityError, NotFoundError) as error:
@@ -186,21 +202,21 @@ def _check_stray(archive: Archive, adoption: Adoption, key: str, *, about_to_be_
     if use.overtaken:
         reason = f"{_UNNAMED}, and has {use.overtaken} of its games with other, later bytes: it is left alone"
         return Found(Finding.ORPHANED, key, reason, harmless=True)
-    return _check_needless(archive, key, "has all its games", repair=repair)
+    return None
 
 
-def _check_needless(archive: Archive, key: str, why: str, *, repair: bool) -> Found:
+def _check_needless(archive: Archive, keys: Sequence[str], why: str, *, repair: bool) -> Iterator[Found]:
     """What nothing needs goes, unless the storage keeps it until a date."""
-    try:
-        removed = repair and archive.holdings.remove(key)
-    except RetainedError as error:
-        removed, why = False, f"{why}; {error.message}"
-    return Found(Finding.ORPHANED, key, f"{_UNNAMED}, and {why}", repaired=removed, harmless=True)
+    kept = archive.holdings.remove_many(keys) if repair and keys else {}
+    for key in keys:
+        reason = f"{_UNNAMED}, and {why}" + (f"; {kept[key]}" if key in kept else "")
+        yield Found(Finding.ORPHANED, key, reason, repaired=repair and key not in kept, harmless=True)
 
 
 def _check_stray_dictionaries(archive: Archive, needed: set[tuple[str, int | None]], *, repair: bool) -> Iterator[Found]:
     """Copies of dictionaries that the catalog does not name; one that a pack needs is named, others go."""
     named = {(row.entity_type, row.id) for row in archive.catalog.dictionaries()}
+    needless = []
     try:
         for key, dictionary in archive.holdings.dictionary_files():
             if dictionary is None:
@@ -208,7 +224,7 @@ def _check_stray_dictionaries(archive: Archive, needed: set[tuple[str, int | Non
             elif dictionary in named:
                 continue
             elif dictionary not in needed:
-                yield _check_needless(archive, key, "no pack needs it", repair=repair)
+                needless.append(key)
             else:
                 good = next((copy for copy in archive.holdings.dictionary_copies(*dictionary).values() if copy), None)
                 if good and repair:
@@ -216,6 +232,7 @@ def _check_stray_dictionaries(archive: Archive, needed: set[tuple[str, int | Non
                 yield Found(Finding.ORPHANED, key, f"{_UNNAMED}, and packs need it", repaired=repair and good is not None)
     except UnsupportedError:
         return
+    yield from _check_needless(archive, needless, "no pack needs it", repair=repair)
 
 
 def _chosen(key: str, sample: float) -> bool:

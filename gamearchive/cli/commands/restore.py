@@ -16,7 +16,7 @@ from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
 from gamearchive.cli.games import Chosen, game_row
 from gamearchive.cli.options import option
-from gamearchive.errors import GameArchiveError, IntegrityError, NotFoundError, UsageError
+from gamearchive.errors import GameArchiveError, IntegrityError, NotFoundError, ThawingError, UsageError
 from gamearchive.units import format_count, format_size
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from gamearchive.model import ArchiveEntry
     from gamearchive.operations.restore import Restored
     from gamearchive.query import ArchiveQuery
+
+THAW_DAYS = 7
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 1.0, 300.0
+"""How long to wait before what is being brought back is looked at again: ever longer, for it takes hours."""
 
 app = command_group()
 
@@ -41,6 +45,14 @@ def restore(
     revision: Annotated[
         int | None, option("--revision", metavar="N", minimum=1, help="Not the latest revision, but this.")
     ] = None,
+    thaw: Annotated[
+        bool, option("--thaw", help="Have packs brought back that lie where they cannot be read at once, such as in GLACIER.")
+    ] = False,
+    thaw_days: Annotated[
+        int | None,
+        option("--thaw-days", metavar="N", minimum=1, help="How long they are to stay where they can be read; 7 if unset."),
+    ] = None,
+    wait: Annotated[bool, option("--wait", help="When thawing, wait until they can be read, be it for hours.")] = False,
 ) -> int:
     """Restore games, byte for byte.
 
@@ -57,8 +69,12 @@ def restore(
         raise UsageError("Ids and options that choose games exclude each other.", hint="Leave one of them out.")
     if revision is not None and not games:
         raise UsageError("A revision is one game's.", hint="Give the game's id with --revision.")
+    if not thaw and (wait or thaw_days is not None):
+        raise UsageError("--wait and --thaw-days go with --thaw.", hint="Add --thaw.")
+    days = (thaw_days or THAW_DAYS) if thaw else None
     asked = chosen.query(context.clock)
-    return context.run(_restore(context, games, asked, revision, output, force=force), finishes_batch=True)
+    work = _restore(context, games, asked, revision, output, force=force, thaw_days=days, wait=wait)
+    return context.run(work, finishes_batch=True)
 
 
 @dataclass(slots=True)
@@ -119,7 +135,15 @@ class _Tally:
 
 
 async def _restore(
-    context: Context, games: Sequence[str] | None, asked: ArchiveQuery, revision: int | None, output: str | None, *, force: bool
+    context: Context,
+    games: Sequence[str] | None,
+    asked: ArchiveQuery,
+    revision: int | None,
+    output: str | None,
+    *,
+    force: bool,
+    thaw_days: int | None,
+    wait: bool,
 ) -> int:
     from gamearchive import files
     from gamearchive.administration import Administration
@@ -129,6 +153,8 @@ async def _restore(
     tally = _Tally(context, alone=games is not None and len(games) == 1)
     async with Administration(context.settings, context.clock) as manager:
         entries = await _chosen(manager, games, asked, revision, tally)
+        if thaw_days is not None:
+            await _thaw(context, manager, entries, thaw_days, wait=wait)
         if target is None and context.options.json:
             await _print_json(context, manager, _until_stopped(context, entries, whole=False), tally)
             return tally.end("")
@@ -162,6 +188,33 @@ async def _chosen(
         except NotFoundError as error:
             tally.fail(game, error)
     return lambda: iter(found)
+
+
+async def _thaw(
+    context: Context, manager: Administration, entries: Callable[[], Iterator[ArchiveEntry]], days: int, *, wait: bool
+) -> None:
+    """Have the games brought to where they can be read.
+
+    Raises:
+        ThawingError: if they cannot be yet, and nobody wants to wait.
+    """
+    import asyncio
+
+    pause, told = FIRST_PAUSE_SECONDS, False
+    with context.output.progress("Bringing back", unit="objects") as report:
+        async for thawing in manager.storage.thaw(entries, days):
+            cold = len(thawing.cold)
+            takes = " or ".join(sorted(set(thawing.cold.values())))
+            message = f"{cold:,} of {format_count(thawing.needed, 'object')} that these games need can be read in {takes}."
+            if not wait:
+                raise ThawingError(message, hint="They were asked for. Run the same command again then, or add --wait.")
+            if not told:
+                context.output.problem({"code": ThawingError.code, "message": message, "objects": cold}, message)
+            told = True
+            report(thawing.needed - cold, (thawing.needed - cold) / thawing.needed)
+            if await asyncio.to_thread(context.stopping.wait, pause):
+                return
+            pause = min(pause * 2, LAST_PAUSE_SECONDS)
 
 
 class _StoppedError(Exception):
