@@ -31,7 +31,6 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
-    create_engine,
     delete,
     exc,
     func,
@@ -56,7 +55,6 @@ BUSY_SECONDS = 60.0
 
 _COPIED = 200  # so many rows of the journal at a time
 _HOW_TO_NAME = "Write sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name."
-_SECRETS = ("password", "sslpassword")  # in the query of a URL of PostgreSQL
 
 
 class Database:
@@ -85,15 +83,9 @@ class Database:
             self.path = Path(self.url.database)
             self.engine = sqlite.open_engine(self.url, busy_seconds)
             self.players = players.SQLitePlayerIndex()
-        elif self.url.drivername in ("postgresql", "postgresql+psycopg"):
-            self.url = self.url.set(drivername="postgresql+psycopg")
-            try:
-                self.engine = create_engine(self.url, paramstyle="format", pool_pre_ping=True)
-            except ModuleNotFoundError:
-                raise ConfigurationError(
-                    "PostgreSQL needs the package psycopg, which is not installed.",
-                    hint="Install it with `pip install 'gamearchive[postgresql]'`.",
-                ) from None
+        elif self.url.drivername in postgresql.DRIVERS:
+            self.engine = postgresql.open_engine(self.url)
+            self.url = self.engine.url
             self.players = players.PostgreSQLPlayerIndex()
         else:
             raise ConfigurationError(f"The database {self.name} is neither SQLite in a file nor PostgreSQL.", hint=_HOW_TO_NAME)
@@ -104,7 +96,7 @@ class Database:
     @property
     def name(self) -> str:
         """The URL with its password masked, as errors and listings show it."""
-        return self.url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
+        return postgresql.shown(self.url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -392,11 +384,11 @@ class Database:
             yield
 
     def size(self, connection: Connection) -> int:
-        """What the database takes, in bytes."""
+        """What the tables take, in bytes; on SQLite, the file."""
         if self.path is not None:
             pages, page = (connection.execute(text(f"PRAGMA {name}")).scalar() or 0 for name in ("page_count", "page_size"))
             return int(pages * page)
-        return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar() or 0)
+        return postgresql.size(connection, metadata.tables)
 
     def check_pages(self) -> None:
         """Make sure that the file is sound throughout; PostgreSQL looks after its own.

@@ -1,4 +1,4 @@
-"""What PostgreSQL has and SQLite has not: advisory locks, and rows that are copied."""
+"""What PostgreSQL has and SQLite has not: a server to connect to, advisory locks, and rows that are copied."""
 
 from __future__ import annotations
 
@@ -7,14 +7,45 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Table, exc, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, exc, text
 
-from gamearchive.errors import LockedError
+from gamearchive.errors import ConfigurationError, LockedError
 
 # Advisory locks: "game" and a number.
-WRITERS, HOLD, STAY, ENQUEUING = (0x67616D65_00000000 + number for number in (1, 2, 3, 4))
+WRITERS, HOLD, STAY, ENQUEUING, PACKS = (0x67616D65_00000000 + number for number in (1, 2, 3, 4, 5))
+
+DRIVERS = ("postgresql", "postgresql+psycopg")
+"""How the URLs of its databases begin."""
 
 _POLL_SECONDS = 0.1
+_SECRETS = ("password", "sslpassword")  # in the query of a URL
+
+
+def open_engine(url: URL) -> Engine:
+    """The engine of a database on a server; nothing is connected to before it is used.
+
+    Raises:
+        ConfigurationError: if its driver is not installed, or the URL says what that does not know.
+    """
+    try:
+        engine = create_engine(url.set(drivername=DRIVERS[-1]), paramstyle="format", pool_pre_ping=True)
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "PostgreSQL needs the package psycopg, which is not installed.",
+            hint="Install it with `pip install 'gamearchive[postgresql]'`.",
+        ) from None
+    driver: Any = engine.dialect.loaded_dbapi
+    try:
+        driver.conninfo.make_conninfo(**dict.fromkeys(url.query, ""))
+    except driver.Error as error:
+        hint = "Behind the ? stand parameters of libpq: https://www.postgresql.org/docs/current/libpq-connect.html."
+        raise ConfigurationError(f"PostgreSQL does not know what is in {shown(url)}: {error}.", hint=hint) from None
+    return engine
+
+
+def shown(url: URL) -> str:
+    """A URL with its passwords masked or left out."""
+    return url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
 
 
 def lock(connection: Connection, number: int, *, shared: bool = False) -> None:
@@ -54,13 +85,19 @@ def binary(statement: str) -> str:
     return statement.replace("%s::BYTEA[]", "%b::BYTEA[]")
 
 
+def size(connection: Connection, names: Iterable[str]) -> int:
+    """What tables take with their indexes, in bytes."""
+    statement = text("SELECT sum(pg_total_relation_size(to_regclass(name))) FROM unnest(CAST(:names AS text[])) AS name")
+    return int(connection.scalar(statement, {"names": list(names)}) or 0)
+
+
 def copy(connection: Connection, table: Table, rows: Iterable[tuple[object, ...]], *, by: str | None = None) -> None:
     """Add many rows as fast as can be.
 
     Args:
         connection: the transaction.
         table: where to.
-        rows: values in the order of the table's columns.
+        rows: values in the order of the table's columns; those of type JSONB as bytes in its binary form.
         by: the name of another table that has the same columns, to add them to that one.
 
     Raises:
@@ -69,6 +106,7 @@ def copy(connection: Connection, table: Table, rows: Iterable[tuple[object, ...]
     dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
     kinds = [str(column.type.compile(dialect=dialect)).lower().partition(" collate ")[0] for column in table.columns]
+    kinds = ["bytea" if kind == "jsonb" else kind for kind in kinds]
     try:
         with driver.cursor() as cursor, cursor.copy(f"COPY {by or table.name} FROM STDIN (FORMAT BINARY)") as copied:
             copied.set_types(kinds)
