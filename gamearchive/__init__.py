@@ -36,8 +36,8 @@ policy             when a game goes to the archive, is compressed and expires: a
 readers            files of games, in JSON, PGN or any format, as a stream of game records
 packs              the format of packs, and the dictionaries that their frames are compressed with
 keyring            the keys that a storage is encrypted with
-stores             whole objects by key: in a folder, a bucket, in memory, or wherever a package beside this one has them; and
-                   what encrypts them
+stores             whole objects by key: in a folder, a bucket, in memory, or wherever what is installed beside them has them;
+                   and what encrypts them
 database           tables and engine: connections, transactions and locks, on SQLite and on PostgreSQL
 memory             how full the memory is that the process may use
 breaker            what cannot be reached is left alone for a while
@@ -56,7 +56,7 @@ steps              a job's steps from state to state
 leases             a worker's session: it leases jobs, and says what became of them
 enqueuing          how games come into the queue
 queue              what waits to be archived: put there, listed, tried again, discarded
-backends           the bytes of games: packs in a store, or a stranger's class with two methods
+backends           the bytes of games: packs in a store, as rows in PostgreSQL, or a stranger's class with two methods
 ownership          whose storage it is: the archive's id in its catalog, and the mark in its storage
 archive            catalog and bytes in step: the one way in, and the way out
 adoption           packs as they lie in the storage, taken into the catalog
@@ -87,9 +87,10 @@ cli                the command line: it parses, calls one method, and shows the 
 =================  =========================================================================================================
 
 Some things are one module's alone: SQLAlchemy is known to the database and what is built on it alone (``query``, ``accession``,
-``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``), boto3 to ``stores.s3``, cryptography to
-``keyring``, Typer and Rich to ``cli``, the standard streams to ``cli.output``, the environment to ``settings``, writing files
-to ``files``, the time to ``clock``. Every parameter of an SQL statement is bound, and nothing is ever unpickled.
+``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``, and in ``backends`` the packs in
+PostgreSQL), boto3 to ``stores.s3``, cryptography to ``keyring``, Typer and Rich to ``cli``, the standard streams to
+``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``. Every parameter of an SQL
+statement is bound, and nothing is ever unpickled.
 
 How a game travels
 ------------------
@@ -127,7 +128,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gamearchive.archive import OnConflict
     from gamearchive.backends.base import GameBytes, IArchivalBackend
-    from gamearchive.backends.packed import FileSystemArchiveBackend, S3ArchiveBackend
+    from gamearchive.backends.packed import FileSystemArchiveBackend, PostgreSQLArchiveBackend, S3ArchiveBackend
     from gamearchive.catalog import Page
     from gamearchive.clock import Clock, ManualClock, SystemClock
     from gamearchive.errors import (
@@ -215,6 +216,7 @@ __all__ = [
     "Place",
     "Player",
     "Policies",
+    "PostgreSQLArchiveBackend",
     "Provenance",
     "ReadContext",
     "ReadOptions",
@@ -241,7 +243,7 @@ __all__ = [
 _MODULES = {
     "archive": "OnConflict",
     "backends.base": "GameBytes IArchivalBackend",
-    "backends.packed": "FileSystemArchiveBackend S3ArchiveBackend",
+    "backends.packed": "FileSystemArchiveBackend PostgreSQLArchiveBackend S3ArchiveBackend",
     "catalog": "Page",
     "clock": "Clock ManualClock SystemClock",
     "errors": "CapacityError ConfigurationError DatabaseUnavailableError EncodingError ExistsError GameArchiveError "

@@ -10,9 +10,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 import pytest
-from databases import Databases
+from databases import Databases, execute
 from postgresql_server import Server
 from s3_servers import Moto, Rclone, boto3_environment
 
@@ -79,6 +80,21 @@ def postgresql_url(postgresql: Server) -> Iterator[str]:
     url = postgresql.new_database()
     yield url
     postgresql.drop(url)
+
+
+@pytest.fixture(scope="module")
+def _database_of_schemas(postgresql: Server) -> Iterator[str]:
+    url = postgresql.new_database()
+    yield url
+    postgresql.drop(url)
+
+
+@pytest.fixture
+def schema_url(_database_of_schemas: str) -> str:
+    """The URL of an empty schema in a database that a module's tests share, which takes less time to make than a database."""
+    name = f"test_{uuid4().hex}"
+    execute(_database_of_schemas, f"CREATE SCHEMA {name}")
+    return f"{_database_of_schemas}&options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
@@ -67,6 +68,25 @@ class Server:
         os.kill(pid, signal.SIGQUIT)
         while (self._folder / "postmaster.pid").exists():
             time.sleep(0.02)
+
+    def freeze(self) -> None:
+        """Stand still, with all that is connected, until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Go on after `freeze`."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        postmaster = psutil.Process(int((self._folder / "postmaster.pid").read_text().splitlines()[0]))
+        for process in [postmaster, *postmaster.children()]:
+            process.send_signal(number)
+
+    def ask_for_passwords(self) -> None:
+        """Let nobody in any more without a password, but for the tests themselves."""
+        rules = self._folder / "pg_hba.conf"
+        rules.write_text(f"local all postgres trust\nlocal all all scram-sha-256\n{rules.read_text()}")
+        self.execute("SELECT pg_reload_conf()")
 
     def resume(self) -> None:
         """Come up again."""

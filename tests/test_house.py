@@ -63,7 +63,7 @@ FLOORS = """
     leases:      errors model clock database journal jobs steps
     enqueuing:   model database jobs
     queue:       errors model clock database journal jobs steps enqueuing
-    backends:    errors model units clock keyring packs stores
+    backends:    errors model units clock keyring packs stores database
 
     ownership:   errors catalog backends
     archive:     errors model clock packs query accession catalog backends
@@ -120,7 +120,8 @@ FLOORS = """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""
 
 ONLY_IN = {
-    "sqlalchemy": "database query accession catalog journal jobs steps leases enqueuing queue",
+    "sqlalchemy": "database query accession catalog journal jobs steps leases enqueuing queue "
+    "backends.postgresql backends.tables",
     "alembic": "database",
     "sqlite3": "database",
     "psycopg": "",
@@ -158,6 +159,9 @@ BUILT_SQL = [
     ("database.schema", "str(UNKNOWN_TIME)"),  # a constant number
     ("database.schema", "f'archived_at < accepted_at - {ACCEPTANCE_LAG}'"),  # another
     ("database.schema", "f'batches.archived_at < batches.accepted_at - {ACCEPTANCE_LAG}'"),
+    ("backends.tables", "f'CREATE TABLE {name} (LIKE gamearchive_packs_games INCLUDING STORAGE)'"),  # digits of a month
+    ("backends.tables", "f'ALTER TABLE gamearchive_packs_games ATTACH PARTITION {name} {bounds}'"),  # and two dates
+    ("backends.tables", "f'DROP TABLE {_partition(month)}'"),
     ("database.migrations.versions.revision_0001", "_SECOND.format('created_at')"),
     ("database.migrations.versions.revision_0001", "_SECOND.format('completed_at')"),
 ]

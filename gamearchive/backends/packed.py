@@ -397,5 +397,25 @@ class S3ArchiveBackend(PackArchiveBackend):
         super().__init__(PackHoldings(store, level=_level(use_compression)), clock)
 
 
+class PostgreSQLArchiveBackend(PackArchiveBackend):
+    """Packs in tables of PostgreSQL, a row for each game.
+
+    Args:
+        dsn: the database, as ``postgresql://user@host/name``; libpq finds what is not said in it.
+        queryable: whether games that are JSON are there as ``jsonb`` beside, with an index, for SQL to ask for.
+        use_compression: False to write packs without trying to make them smaller.
+        clock: what says when a game was archived.
+
+    Raises:
+        ConfigurationError: if the dsn is no such URL, or psycopg is not installed.
+    """
+
+    def __init__(self, dsn: str, *, queryable: bool = False, use_compression: bool = True, clock: Clock | None = None) -> None:
+        from gamearchive.backends.postgresql import PostgreSQLStore
+
+        store = PostgreSQLStore(dsn, queryable=queryable)
+        super().__init__(PackHoldings(store, level=_level(use_compression)), clock)
+
+
 def _level(use_compression: bool) -> int:
     return 3 if use_compression else _UNPACKED_LEVEL

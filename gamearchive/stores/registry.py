@@ -1,8 +1,9 @@
 """From a URL to the store it means.
 
 ``file:///absolute/path`` is a folder, ``s3://bucket/prefix`` a bucket, ``memory:`` a store of this process alone. Other
-schemes come from packages installed beside this one, through the entry-point group ``gamearchive.stores``: its name is the
-scheme, its object a function from the whole URL to a `Store`.
+schemes come through the entry-point group ``gamearchive.stores``, from packages installed beside this one, and one from this:
+``postgresql``, whose store knows what a pack is, and so stands above. The name is the scheme, the object a function from the
+whole URL to a `Store`.
 """
 
 from __future__ import annotations

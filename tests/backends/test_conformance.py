@@ -8,8 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from databases import execute
 
-from gamearchive.backends.packed import FileSystemArchiveBackend, PackArchiveBackend, PackHoldings, S3ArchiveBackend
+from gamearchive.backends.packed import (
+    FileSystemArchiveBackend,
+    PackArchiveBackend,
+    PackHoldings,
+    PostgreSQLArchiveBackend,
+    S3ArchiveBackend,
+)
 from gamearchive.errors import NotFoundError
 from gamearchive.model import parse_location
 from gamearchive.stores.memory import MemoryStore
@@ -59,6 +66,40 @@ class TestS3ArchiveBackend(BackendTests):
     def find(self, backend, location):
         place, _ = parse_location(location)
         return place, f"{backend.holdings.store._prefix}{place.pack}"
+
+
+class TestPostgreSQLArchiveBackend(BackendTests):
+    queryable = False
+
+    @pytest.fixture(autouse=True)
+    def _database(self, schema_url):
+        self.url = schema_url
+
+    def open(self, folder):
+        name = f"{self.url.rpartition('%3D')[2]}_{folder.name}"[:60]  # a folder is a schema beside the test's own
+        execute(self.url, f'CREATE SCHEMA IF NOT EXISTS "{name}"')
+        self.opened = f"{self.url.rpartition('%3D')[0]}%3D{name}"
+        return PostgreSQLArchiveBackend(self.opened, queryable=self.queryable)
+
+    def damage(self, backend, location):
+        self.change(
+            location,
+            "UPDATE gamearchive_packs_games SET frame = set_byte(frame, :last, get_byte(frame, :last) # 1) "
+            "WHERE frame_offset = :offset AND pack = CAST(:digest AS uuid)",
+        )
+
+    def lose(self, backend, location):
+        self.change(location, "DELETE FROM gamearchive_packs_objects WHERE key = :key")
+        self.change(location, "DELETE FROM gamearchive_packs_games WHERE pack = CAST(:digest AS uuid)")
+
+    def change(self, location, statement):
+        place, _ = parse_location(location)
+        digest, last = place.pack.rpartition("/")[2].removesuffix(".zst"), place.frame_bytes - 1
+        execute(self.opened, statement, key=place.pack, digest=digest, offset=place.frame_offset, last=last)
+
+
+class TestQueryable(TestPostgreSQLArchiveBackend):
+    queryable = True
 
 
 class TestMemory(BackendTests):
@@ -208,7 +249,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("strangers")
     (folder / "test_broken.py").write_text(BROKEN)
     command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rfs", "-p", "no:cacheprovider", "-c", "none.ini"]
-    command += ["-o", f"pythonpath={Path(__file__).parent}", "test_broken.py"]
+    command += ["-o", f"pythonpath={Path(__file__).parent} {Path(__file__).parent.parent}", "test_broken.py"]
     (folder / "none.ini").write_text("[pytest]\n")
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
 

@@ -96,4 +96,4 @@ def test_an_installed_package_brings_its_scheme(tmp_path: Path):
     found, broken, unknown = result.stdout.splitlines()
     assert found == "cupboard://kitchen/left"
     assert "not_installed" in broken
-    assert "broken, cupboard, file, memory" in unknown
+    assert "broken, cupboard, file, memory, postgresql, " in unknown
