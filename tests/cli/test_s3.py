@@ -14,7 +14,6 @@ from urllib.request import Request, urlopen
 import conftest
 import pytest
 from archiving import games
-from databases import Databases
 from running import Ended, Run, process
 from s3_servers import KEY_ID, SECRET, Moto, Rclone, S3Server, boto3_environment
 
@@ -55,41 +54,6 @@ def restored(gamearchive: Run) -> list[bytes]:
     """All games, as ``restore`` gives them."""
     assert gamearchive("restore", "--status", "completed", "--output", "all.ndjson", "--force").code == 0
     return Path("all.ndjson").read_bytes().splitlines()
-
-
-def test_every_command_on_s3(
-    gamearchive: Run, rclone: Rclone, bucket: str, databases: Databases, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GAMEARCHIVE_DATABASE", databases.of("home"))
-    payloads = fill(gamearchive)
-    again = summary(gamearchive("archive", "games.ndjson", "--json"))
-    assert (again["archived"], again["skipped"]) == (0, COUNT // 3)
-    assert gamearchive("query", "--count").out == f"{COUNT}\n"
-    assert gamearchive("restore", "g-7").out.encode() == payloads[7]
-    assert sorted(restored(gamearchive)) == sorted(payloads)
-    checked = summary(gamearchive("verify", "--full", "--json"))
-    assert checked == {
-        "type": "summary",
-        "packs": 3,
-        "records": COUNT,
-        "damaged": 0,
-        "missing": 0,
-        "orphaned": 0,
-        "repaired": 0,
-    }
-    assert json.loads(gamearchive("stats", "--json").out)["packs"] == 3
-    listed = gamearchive("query", "--limit", "0", "--json").out
-
-    assert {path.suffix for path in (rclone.folder / bucket).rglob("*") if path.is_file()} == {"", ".zst", ".zdict"}
-    assert not Path("home/packs").exists()
-
-    databases.lose("home")
-    missing = gamearchive("query")
-    assert missing.code == 10
-    assert "gamearchive rebuild" in missing.err
-    assert summary(gamearchive("rebuild", "--json"))["records"] == COUNT
-    assert gamearchive("query", "--limit", "0", "--json").out == listed
-    assert gamearchive("verify", "--full").err == f"Checked {COUNT} games in 3 packs: all well.\n"
 
 
 def test_damage_in_a_bucket_is_found_and_told(gamearchive: Run, rclone: Rclone, bucket: str) -> None:
