@@ -21,10 +21,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from msgspec import structs
 
 from gamearchive.archive import Added, Archive, OnConflict
-from gamearchive.backends.base import Holdings
-from gamearchive.backends.foreign import ForeignHoldings, TwoMethods
-from gamearchive.backends.packed import PackArchiveBackend
-from gamearchive.backends.registry import open_holdings
+from gamearchive.backends.foreign import TwoMethods
+from gamearchive.backends.registry import holdings_of, open_holdings
 from gamearchive.backends.succession import Succession
 from gamearchive.catalog import Catalog, Page, Sizes, Total
 from gamearchive.clock import Clock, SystemClock
@@ -95,7 +93,7 @@ class Administration(Lanes):
     def core(self) -> Archive:
         """Catalog and holdings as one object, synchronous."""
         if self._backend is not None:
-            holdings = _holdings_of(self._backend)
+            holdings = holdings_of(self._backend)
         else:
             keyring = load_keyring(self.settings.encryption_key_file)
             holdings = open_holdings(self.settings.storage, level=self.settings.compression_level, keyring=keyring)
@@ -118,7 +116,7 @@ class Administration(Lanes):
 
     def succeed(self, backend: TwoMethods) -> None:
         """Put another backend in the place of the present one, whose games are still read from it."""
-        self.core.holdings = Succession(_holdings_of(backend), self.core.holdings)
+        self.core.holdings = Succession(holdings_of(backend), self.core.holdings)
         self._backend = backend
 
     @cached_property
@@ -441,8 +439,3 @@ class Administration(Lanes):
                 f"There is no catalog in {self.database.name}, but there are packs in {self.core.holdings.name}.",
                 hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
             ) from error
-
-
-def _holdings_of(backend: TwoMethods) -> Holdings:
-    """A backend of ours knows of packs; of a stranger's, nothing is known."""
-    return backend.holdings if isinstance(backend, PackArchiveBackend) else ForeignHoldings(backend)

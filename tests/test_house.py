@@ -112,7 +112,8 @@ FLOORS = """
     bench:       errors model clock units facts files settings readers query catalog administration repository policy parcels
     testing:     errors model stores backends
 
-    cli:         errors model clock units facts files settings keyring policy readers stores database query catalog archive
+    cli:         errors model clock units facts files settings keyring policy readers stores database query catalog backends
+    cli:         archive
     cli:         events metrics supervisor rounds tally jobs queue daemon administration bench
     cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild operations.check
     __main__:    cli

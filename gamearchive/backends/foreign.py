@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
+from inspect import isawaitable
 from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 from gamearchive.backends.base import Deposit, GameBytes, HeldPack, Holdings
-from gamearchive.errors import ConfigurationError, IntegrityError, UnsupportedError
+from gamearchive.errors import ConfigurationError, GameArchiveError, IntegrityError, StorageUnavailableError, UnsupportedError
 from gamearchive.model import ArchiveEntry, Place, checksum
 from gamearchive.packs.dictionary import Dictionary
 
@@ -39,18 +40,20 @@ class ForeignHoldings(Holdings):
 
     Args:
         backend: the stranger's.
+        owned: whether it is closed with this, by its own ``close`` if it has one.
 
     Raises:
         ConfigurationError: if it lacks one of the two.
     """
 
-    def __init__(self, backend: TwoMethods) -> None:
+    def __init__(self, backend: TwoMethods, *, owned: bool = False) -> None:
         if not isinstance(backend, TwoMethods):
             raise ConfigurationError(
                 f"{type(backend).__name__} is no backend: it lacks `archive` or `retrieve`.",
                 hint="Give it `async def archive(entity_id, entity_type, data)` and `async def retrieve(location)`.",
             )
         self._backend = backend
+        self._owned = owned
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gamearchive-foreign", daemon=True)
         self._thread.start()
@@ -82,9 +85,19 @@ class ForeignHoldings(Holdings):
 
     def close(self) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+            try:
+                if self._owned:
+                    self._run(self._close())
+            finally:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
+                self._loop.close()
+
+    async def _close(self) -> None:
+        close = getattr(self._backend, "close", None)
+        closing = close() if close is not None else None
+        if isawaitable(closing):
+            await closing
 
     async def _archive(self, games: Sequence[GameBytes]) -> list[str]:
         many = getattr(self._backend, "archive_many", None)
@@ -93,4 +106,9 @@ class ForeignHoldings(Holdings):
         return [await self._backend.archive(*game) for game in games]
 
     def _run(self, call: Coroutine[None, None, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+        try:
+            return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+        except GameArchiveError:
+            raise
+        except Exception as error:  # whatever a stranger's raises beside the errors of the contract
+            raise StorageUnavailableError(f"{self.name} failed: {type(error).__name__}: {error}") from error

@@ -11,16 +11,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from gamearchive.errors import ConfigurationError
 from gamearchive.stores.base import Store
 from gamearchive.stores.filesystem import FileSystemStore
 from gamearchive.stores.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
 
 ENTRY_POINT_GROUP = "gamearchive.stores"
 
@@ -34,9 +31,12 @@ def store_from_url(url: str) -> Store:
     scheme, colon, _ = url.partition(":")
     if not colon:
         raise ConfigurationError("The storage is not a URL.", hint="A folder is written file:///absolute/path.")
-    builder = _BUILDERS.get(scheme) or _installed_builder(scheme)
+    builder: Callable[[str], Store] | None = _BUILDERS.get(scheme) or installed(ENTRY_POINT_GROUP, scheme)
     if builder is None:
-        known = ", ".join(sorted({*_BUILDERS, *(point.name for point in _installed())}))
+        from importlib.metadata import entry_points
+
+        others = (point.name for group in (ENTRY_POINT_GROUP, "gamearchive.backends") for point in entry_points(group=group))
+        known = ", ".join(sorted({*_BUILDERS, *others}))
         raise ConfigurationError(
             f"No store knows the scheme {scheme!r} of the storage's URL.",
             hint=f"Known schemes: {known}. Others come with the package that brings them.",
@@ -83,19 +83,30 @@ def _s3_store(url: str) -> Store:
     return s3_store(url)
 
 
-def _installed() -> EntryPoints:
+def is_built_in(url: str) -> bool:
+    """Whether the store that a URL means is one of this package's own."""
+    return url.partition(":")[0] in _BUILDERS
+
+
+def installed(group: str, scheme: str) -> Callable[[str], Any] | None:
+    """What an installed package makes of a scheme's URLs; None if none does.
+
+    Args:
+        group: of entry points.
+        scheme: the entry point's name.
+
+    Raises:
+        ConfigurationError: if it cannot be loaded.
+    """
     from importlib.metadata import entry_points  # takes longer to import than all the rest of this package
 
-    return entry_points(group=ENTRY_POINT_GROUP)
-
-
-def _installed_builder(scheme: str) -> Callable[[str], Store] | None:
-    for point in _installed().select(name=scheme):
+    for point in entry_points(group=group, name=scheme):
         try:
-            return cast("Callable[[str], Store]", point.load())
-        except ImportError as error:
+            return cast("Callable[[str], Any]", point.load())
+        except (ImportError, AttributeError) as error:
             raise ConfigurationError(
-                f"The store for {scheme!r} cannot be loaded: {error}.", hint="Install what the package that brings it needs."
+                f"What keeps games at {scheme}: cannot be loaded: {error}.",
+                hint="Install what the package that brings it needs.",
             ) from error
     return None
 

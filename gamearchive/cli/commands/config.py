@@ -30,15 +30,15 @@ def check(context: Context) -> None:
 
     Nothing is opened or connected to, but for the key file.
     """
+    from gamearchive.backends.registry import open_holdings
     from gamearchive.database.engine import Database
     from gamearchive.keyring import load_keyring
     from gamearchive.policy import policies_from
-    from gamearchive.stores.registry import store_from_url
 
     settings = context.settings
     Database(settings.database)
-    store_from_url(settings.storage)
-    load_keyring(settings.encryption_key_file)
+    keyring = load_keyring(settings.encryption_key_file)
+    open_holdings(settings.storage, level=settings.compression_level, keyring=keyring).close()
     policies_from(settings.policies)
     file = None if settings.file is None else str(settings.file)
     context.output.document({"ok": True, "file": file}, Fields({"ok": file or "no settings file; the defaults apply"}))
