@@ -44,10 +44,15 @@ class StorageDesk:
             ConfigurationError: if nothing is known of such a URL.
             StorageUnavailableError: if it cannot be reached.
         """
-        from gamearchive.operations.check import check
+        from gamearchive.backends.registry import installed_backend
+        from gamearchive.operations.check import check, check_backend
         from gamearchive.stores.registry import store_from_url
 
         def steps() -> Iterator[Tried | Speed | Noted]:
+            backend = installed_backend(url)
+            if backend is not None:
+                yield from check_backend(backend, self._clock, stopping=stopping)
+                return
             with closing(store_from_url(url)) as store:
                 yield from check(store, self._clock, stopping=stopping)
 

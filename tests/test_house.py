@@ -75,13 +75,13 @@ FLOORS = """
     operations.rebuild:  errors model archive adoption
     operations.spool:    model readers queue
     operations.active:   errors model journal queue archive
-    operations.check:    errors clock units stores
+    operations.check:    errors clock units stores backends
     operations.thaw:     errors model archive
     operations:
 
     lanes:
     desk:            errors model database jobs queue
-    storage:         model clock stores archive operations.check operations.thaw
+    storage:         model clock stores backends archive operations.check operations.thaw
     administration:  errors model clock settings keyring readers stores database query catalog backends ownership archive
     administration:  adoption lanes queue desk storage operations.ingest operations.restore operations.verify
     administration:  operations.rebuild

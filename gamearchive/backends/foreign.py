@@ -66,7 +66,7 @@ class ForeignHoldings(Holdings):
         if dictionary is not None:
             raise UnsupportedError(f"{self.name} takes games as they are, without a dictionary.")
         games = [GameBytes(entry.entity_id, entry.entity_type, data) for entry, data in zip(entries, payloads, strict=True)]
-        locations = self._run(self._archive(games))
+        locations = self.run(self._archive(games))
         filled = [
             msgspec.structs.replace(entry, place=Place(location), stored_bytes=entry.raw_bytes)
             for entry, location in zip(entries, locations, strict=True)
@@ -76,7 +76,7 @@ class ForeignHoldings(Holdings):
         return Deposit(filled, [HeldPack(entry.place.pack, entry.raw_bytes) for entry in filled])
 
     def get(self, entry: ArchiveEntry) -> bytes:
-        data = self._run(self._backend.retrieve(entry.place.pack))
+        data = self.run(self._backend.retrieve(entry.place.pack))
         if not isinstance(data, bytes) or checksum(data) != entry.checksum:
             raise IntegrityError(
                 f"Game {entry.entity_id!r} of type {entry.entity_type!r} did not come back from {self.name} as it was kept."
@@ -87,7 +87,7 @@ class ForeignHoldings(Holdings):
         if not self._loop.is_closed():
             try:
                 if self._owned:
-                    self._run(self._close())
+                    self.run(self._close())
             finally:
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._thread.join()
@@ -105,10 +105,15 @@ class ForeignHoldings(Holdings):
             return [str(location) for location in await many(games)]
         return [await self._backend.archive(*game) for game in games]
 
-    def _run(self, call: Coroutine[None, None, T]) -> T:
+    def run(self, call: Coroutine[None, None, T]) -> T:
+        """Run a coroutine of the backend's on its loop.
+
+        Raises:
+            StorageUnavailableError: for whatever it raises beside the errors of the contract.
+        """
         try:
             return asyncio.run_coroutine_threadsafe(call, self._loop).result()
         except GameArchiveError:
             raise
-        except Exception as error:  # whatever a stranger's raises beside the errors of the contract
+        except Exception as error:
             raise StorageUnavailableError(f"{self.name} failed: {type(error).__name__}: {error}") from error

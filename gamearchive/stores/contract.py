@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from gamearchive.errors import GameArchiveError, IntegrityError, NotFoundError
 from gamearchive.stores.base import Store, StoredObject
@@ -26,8 +26,11 @@ _NO_RANGES = ((0, 16385), (16384, 1), (16385, None), (1 << 40, 0), (0, 1 << 60),
 _THREADS = 8
 
 
-class BrokenPromiseError(AssertionError):
-    """A store did not do what it promises; the message says what it did instead."""
+A = TypeVar("A", bound=Callable[..., object])
+
+
+class BrokenPromiseError(GameArchiveError):
+    """What was tried did not do what it promises; the message says what it did instead."""
 
 
 class Subject(NamedTuple):
@@ -39,16 +42,21 @@ class Subject(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(Generic[A]):
     """One promise: its name, what is promised, and how it is tried; ``needed`` unless nothing rests on it."""
 
     name: str
     promise: str
-    attempt: Callable[[Subject], None]
+    attempt: A
     needed: bool = True
 
 
-def _hold(kept: bool, otherwise: str) -> None:
+def hold(kept: bool, otherwise: str) -> None:
+    """Make sure that a promise was kept.
+
+    Raises:
+        BrokenPromiseError: if it was not.
+    """
     if not kept:
         raise BrokenPromiseError(otherwise)
 
@@ -66,7 +74,7 @@ def _put(subject: Subject) -> None:
     store, _, peek = subject
     for name, data in {"empty": b"", "nul": b"\0", "all-bytes": ALL_BYTES}.items():
         store.put(f"game/2025/{name}.zst", data)
-        _hold(peek(f"game/2025/{name}.zst") == data, f"an object of {len(data)} bytes ({name}) is not there as it was put")
+        hold(peek(f"game/2025/{name}.zst") == data, f"an object of {len(data)} bytes ({name}) is not there as it was put")
 
 
 def _get(subject: Subject) -> None:
@@ -74,7 +82,7 @@ def _get(subject: Subject) -> None:
     plant("a/b", ALL_BYTES)
     for offset, length in _RANGES:
         wanted = ALL_BYTES[offset:][:length]
-        _hold(store.get("a/b", offset, length) == wanted, f"the range from {offset}, {length} long, has other bytes")
+        hold(store.get("a/b", offset, length) == wanted, f"the range from {offset}, {length} long, has other bytes")
     for offset, length in _NO_RANGES:
         _refused(partial(store.get, "a/b", offset, length), IntegrityError, f"a range from {offset} past the end")
 
@@ -84,43 +92,43 @@ def _absent(subject: Subject) -> None:
     plant("a/b", b"there")
     for key in ("c", "a", "a/b/c", "a/bb"):
         _refused(partial(store.get, key), NotFoundError, f"an object {key} that was never put")
-        _hold(store.size(key) is None, f"{key}, that was never put, has a size")
-        _hold(store.delete(key) is False, f"{key}, that was never put, was deleted")
-    _hold(peek("a/b") == b"there", "a/b went with others")
+        hold(store.size(key) is None, f"{key}, that was never put, has a size")
+        hold(store.delete(key) is False, f"{key}, that was never put, was deleted")
+    hold(peek("a/b") == b"there", "a/b went with others")
 
 
 def _size(subject: Subject) -> None:
     store, plant, _ = subject
     plant("a", ALL_BYTES)
     plant("b", b"")
-    _hold((store.size("a"), store.size("b")) == (len(ALL_BYTES), 0), "sizes are not in bytes")
+    hold((store.size("a"), store.size("b")) == (len(ALL_BYTES), 0), "sizes are not in bytes")
 
 
 def _overwrite(subject: Subject) -> None:
     store, _, peek = subject
     for data in (b"same", b"same", b"longer than it was", b"short", b"", b"again"):
         store.put("a/b", data)
-        _hold(peek("a/b") == data, "an object that is put once more has not the new bytes")
-        _hold(list(store.list()) == [StoredObject("a/b", len(data))], "an object that is put once more is not one object")
+        hold(peek("a/b") == data, "an object that is put once more has not the new bytes")
+        hold(list(store.list()) == [StoredObject("a/b", len(data))], "an object that is put once more is not one object")
 
 
 def _put_new(subject: Subject) -> None:
     store, _, peek = subject
-    _hold(store.put_new("a/b", b"first") is True, "what was not there was not put")
-    _hold(store.put_new("a/b", b"second") is False, "what was there was put once more")
-    _hold(peek("a/b") == b"first", "what was there has other bytes")
+    hold(store.put_new("a/b", b"first") is True, "what was not there was not put")
+    hold(store.put_new("a/b", b"second") is False, "what was there was put once more")
+    hold(peek("a/b") == b"first", "what was there has other bytes")
 
 
 def _delete(subject: Subject) -> None:
     store, plant, peek = subject
     plant("a/b", b"goes")
     plant("a/bc", b"stays")
-    _hold(store.delete("a/b") is True, "what was there was not deleted")
-    _hold(peek("a/b") is None, "what was deleted is still there")
-    _hold(store.delete("a/b") is False, "what was deleted was deleted once more")
-    _hold(list(store.list()) == [StoredObject("a/bc", 5)], "what was deleted is still listed, or more went")
+    hold(store.delete("a/b") is True, "what was there was not deleted")
+    hold(peek("a/b") is None, "what was deleted is still there")
+    hold(store.delete("a/b") is False, "what was deleted was deleted once more")
+    hold(list(store.list()) == [StoredObject("a/bc", 5)], "what was deleted is still listed, or more went")
     store.put("a/b", b"again")
-    _hold(peek("a/b") == b"again", "what was deleted cannot be put again")
+    hold(peek("a/b") == b"again", "what was deleted cannot be put again")
 
 
 def _delete_many(subject: Subject) -> None:
@@ -128,30 +136,30 @@ def _delete_many(subject: Subject) -> None:
     for key in _KEYS:
         plant(key, b"x")
     going, staying = _KEYS[::2], _KEYS[1::2]
-    _hold(not store.delete_many([*going, "nonesuch"]), "what nobody locked is retained")
-    _hold([peek(key) for key in going] == [None] * len(going), "what was deleted is still there")
-    _hold([key for key, _ in store.list()] == list(staying), "what was deleted is still listed, or more went")
-    _hold(not store.delete_many([]), "of no objects, some are retained")
+    hold(not store.delete_many([*going, "nonesuch"]), "what nobody locked is retained")
+    hold([peek(key) for key in going] == [None] * len(going), "what was deleted is still there")
+    hold([key for key, _ in store.list()] == list(staying), "what was deleted is still listed, or more went")
+    hold(not store.delete_many([]), "of no objects, some are retained")
 
 
 def _list(subject: Subject) -> None:
     store, plant, _ = subject
-    _hold(list(store.list()) == list(store.list("game/")) == [], "there are objects where none was put")
+    hold(list(store.list()) == list(store.list("game/")) == [], "there are objects where none was put")
     for key in _KEYS:
         plant(key, key.encode())
     for prefix in _PREFIXES:
         wanted = [StoredObject(key, len(key)) for key in _KEYS if key.startswith(prefix)]
         listed = list(store.list(prefix))
-        _hold(sorted(listed) == wanted, f"the objects that begin with {prefix!r} are others than those listed")
-        _hold(listed == wanted, "objects are not listed in the order of their keys' bytes")
+        hold(sorted(listed) == wanted, f"the objects that begin with {prefix!r} are others than those listed")
+        hold(listed == wanted, "objects are not listed in the order of their keys' bytes")
 
 
 def _large(subject: Subject) -> None:
     store, _, peek = subject
     data = bytes(range(251)) * (LARGE // 251)
     store.put("large", data)
-    _hold(peek("large") == data, "it is not there as it was put")
-    _hold(store.get("large", len(data) - 1000, 900) == data[-1000:-100], "a range of it has other bytes")
+    hold(peek("large") == data, "it is not there as it was put")
+    hold(store.get("large", len(data) - 1000, 900) == data[-1000:-100], "a range of it has other bytes")
 
 
 def _concurrent(subject: Subject) -> None:
@@ -165,19 +173,19 @@ def _concurrent(subject: Subject) -> None:
         list(pool.map(put, range(40)))
         own = pool.map(peek, [f"own/{number}" for number in range(40)])
     wanted = [b"%d" % number * 1000 for number in range(40)]
-    _hold(list(own) == wanted, "of objects put at one moment, not all are as they were put")
+    hold(list(own) == wanted, "of objects put at one moment, not all are as they were put")
     contested = [b"%d" % digit * 50_000 for digit in range(10)]
-    _hold(peek("contested") in contested, "an object that several put at one moment is none of theirs")
-    _hold(len(list(store.list())) == 41, "of objects put at one moment, not all are listed, or some twice")
+    hold(peek("contested") in contested, "an object that several put at one moment is none of theirs")
+    hold(len(list(store.list())) == 41, "of objects put at one moment, not all are listed, or some twice")
 
 
 def _race(subject: Subject) -> None:
     with ThreadPoolExecutor(_THREADS) as pool:
         first = sum(pool.map(lambda number: subject.store.put_new("contested", b"%d" % number), range(_THREADS)))
-    _hold(first == 1, f"{first} of {_THREADS} that put a new object at one moment took themselves for the first")
+    hold(first == 1, f"{first} of {_THREADS} that put a new object at one moment took themselves for the first")
 
 
-STEPS = (
+STEPS: tuple[Step[Callable[[Subject], None]], ...] = (
     Step("put", "what is put is there, byte for byte", _put),
     Step("get", "an object, or just a range of it, comes back, and never fewer bytes", _get),
     Step("absent", "what is not there is told from everything else", _absent),

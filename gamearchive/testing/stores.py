@@ -71,7 +71,7 @@ class StoreTests(ABC):
         store.close()
 
     @pytest.mark.parametrize("step", [step for step in STEPS if step.needed], ids=lambda step: step.name)
-    def test_a_promise(self, store: Store, step: Step) -> None:
+    def test_a_promise(self, store: Store, step: Step[Callable[[Subject], None]]) -> None:
         """Each step of the contract, the store being looked at from outside as well."""
         step.attempt(Subject(store, partial(self.plant, store), partial(self.peek, store)))
 

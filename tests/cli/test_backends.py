@@ -11,6 +11,7 @@ from databases import Databases
 from running import Run, process
 
 CUPBOARD = """
+import re
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,17 +24,21 @@ class Cupboard:
     def __init__(self, url):
         self.folder = Path(urlsplit(url).path)
         self.folder.mkdir(exist_ok=True)
+        self.types = {}
 
     async def archive(self, entity_id, entity_type, data):
         name = sha256(f"{entity_type} {entity_id}".encode() + data).hexdigest()
         (self.folder / name).write_bytes(data)
+        self.types[name] = entity_type
         return f"drawer {name}"
 
     async def retrieve(self, location):
-        path = self.folder / location.removeprefix("drawer ")
-        if "/" in path.name or not path.is_file():
+        if not re.fullmatch("drawer [0-9a-f]{64}", location) or not self.path(location).is_file():
             raise NotFoundError(f"There is no {location!r}.")
-        return path.read_bytes()
+        return self.path(location).read_bytes()
+
+    def path(self, location):
+        return self.folder / location.removeprefix("drawer ")
 
     async def close(self):
         (self.folder / "closed").touch()
@@ -44,16 +49,27 @@ class Wardrobe(Cupboard):
 
     async def delete(self, location):
         try:
-            (self.folder / location.removeprefix("drawer ")).unlink()
+            self.path(location).unlink()
         except FileNotFoundError:
             return False
         return True
 
     async def list_archives(self, entity_type=None, start_date=None, end_date=None):
-        return [f"drawer {path.name}" for path in self.folder.iterdir()]
+        wanted = (path for path in self.folder.iterdir() if entity_type in (None, self.types.get(path.name)))
+        return [f"drawer {path.name}" for path in wanted]
 
     async def archive_many(self, games):
         return [await self.archive(*game) for game in games]
+
+
+class Mixing(Wardrobe):
+    async def archive(self, entity_id, entity_type, data):
+        name = sha256(f"{entity_type} {entity_id.lower()}".encode()).hexdigest()
+        (self.folder / name).write_bytes(data)
+        return f"drawer {name}"
+
+    async def retrieve(self, location):
+        return b"" if not location else await super().retrieve(location)
 
 
 class Locked(Cupboard):
@@ -82,8 +98,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metadata.mkdir(parents=True)
     (site / "furniture.py").write_text(CUPBOARD)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: furniture\nVersion: 1.0\n")
-    names = "cupboard = furniture:Cupboard\nwardrobe = furniture:Wardrobe\nlocked = furniture:Locked\ncrash = furniture:crash\n"
-    (metadata / "entry_points.txt").write_text(f"[gamearchive.backends]\n{names}gone = furniture:Gone\nlist = builtins:list\n")
+    names = ["Cupboard", "Wardrobe", "Locked", "Mixing", "crash", "Gone"]
+    points = "".join(f"{name.lower()} = furniture:{name}\n" for name in names)
+    (metadata / "entry_points.txt").write_text(f"[gamearchive.backends]\n{points}list = builtins:list\n")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.setenv("GAMEARCHIVE_HOME", "home")
@@ -129,6 +146,31 @@ def test_every_command_on_a_strangers_backend(
     rebuilt = gamearchive("rebuild", "--yes")
     assert (rebuilt.code, rebuilt.err.splitlines()[0]) == (1, "error: unsupported")
     assert gamearchive("query", "--count").out == "60\n"
+
+
+def test_a_strangers_backend_is_checked(gamearchive: Run, furniture: Path, request: pytest.FixtureRequest) -> None:
+    ended = gamearchive("storage", "check", "--json")
+    *items, summary = map(json.loads, ended.out.splitlines())
+    assert (ended.code, summary["missing"]) == (0, 0)
+    results = {item["check"]: item["result"] for item in items}
+    assert list(results)[:9] == "retrieve ids types again concurrent absent delete list batches".split()  # noqa: SIM905
+    assert [name for name in results if results[name] == "yes"][:6] == list(results)[:6]
+    left = {path.name for path in furniture.iterdir()} - {"closed"}
+    if "cupboard" in request.node.name:
+        assert [results[name] for name in ("delete", "list", "batches", "left-behind")] == ["no", "no", "no", "noted"]
+        assert f"{len(left)} small games: it has no delete" in items[-1]["told"]
+    else:
+        assert list(results.values()) == ["yes"] * 9
+        assert left == set()
+
+
+def test_a_broken_backend_is_told(gamearchive: Run, package: None, tmp_path: Path) -> None:
+    ended = gamearchive("storage", "check", f"mixing://{tmp_path}/x", "--json")
+    broken = {item["check"]: item["told"] for item in map(json.loads, ended.out.splitlines()) if item.get("result") == "no"}
+    assert ended.code == 3
+    assert {"ids", "absent"} <= set(broken)
+    assert broken["absent"] == "for '', that is no location, bytes are given out"
+    assert gamearchive("storage", "check", f"locked://{tmp_path}/x").code == 15
 
 
 def test_what_goes_wrong_with_a_strangers_backend_is_told_and_no_secret_with_it(
