@@ -24,6 +24,11 @@ from gamearchive.database.engine import Database
 ENGINES = ("sqlite", "postgresql")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``pytest tests/safety/test_kill.py -k workers --kills 500`` takes ten minutes."""
+    parser.addoption("--kills", type=int, default=12, help="kill so many workers of a queue on each engine")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test on each engine, but where it is marked to be about one."""
     if "engine" not in metafunc.fixturenames:

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import count, islice, repeat
 from pathlib import Path
 
+import fleet
 import killing
 import pytest
 import running
@@ -99,3 +100,12 @@ def test_rebuild_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, h
 def test_restore_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, home: Place, tmp_path: Path) -> None:
     kill = partial(killing.kill_restore, folder=tmp_path, count=3 * BATCH_RECORDS)
     kill_until(30, kill, workers, repeat(home), at_once=8)
+
+
+@pytest.mark.timeout(3_600)
+def test_workers_may_be_killed_at_random_moments_and_each_job_is_done_once(
+    request: pytest.FixtureRequest, workers: ProcessPoolExecutor, databases: Databases, tmp_path: Path
+) -> None:
+    place = databases.place(tmp_path / "home")
+    place.home.mkdir()
+    assert workers.submit(fleet.kill_workers, request.config.getoption("kills"), place).result() > 0
