@@ -40,6 +40,8 @@ Row = Mapping[str, Any]
 _PLACE = ("entity_key", "entity_type", "variant")
 _GIVEN = (*_PLACE, "priority", "trigger", "policy", "rank", "checksum", "raw_bytes", "enqueued_at")
 _CELLS = ("content_type", "facts", "tags", "payload")
+# `postgresql.lock` and `arrivals.announce` in one, for each way there and back takes as long as ten jobs.
+_LOCK_AND_ANNOUNCE = text("SELECT pg_advisory_xact_lock_shared(:lock), pg_notify('gamearchive_jobs', '')")
 
 
 def row_of(record: GameRecord, sender: Sender, digest: bytes, now: int) -> Row:
@@ -66,7 +68,8 @@ class Enqueuing:
         self._jobs: SQLCompiler = _jobs(dialect.name).compile(dialect=dialect)
 
     def add(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Add jobs; of two in one place the later one stays, with the higher of both priorities."""
+        """Add jobs, and wake those who wait for some; of two in one place the later one stays, with the higher of both
+        priorities."""
         places: dict[tuple[Any, ...], Row] = {}
         for row in rows:
             place = tuple(row[name] for name in _PLACE)
@@ -89,7 +92,7 @@ class Enqueuing:
             )
 
     def _add_at_once(self, connection: Connection, rows: Sequence[Row]) -> None:
-        postgresql.lock(connection, postgresql.ENQUEUING, shared=True)
+        connection.execute(_LOCK_AND_ANNOUNCE, {"lock": postgresql.ENQUEUING})
         arrays = tuple([row[name] for row in rows] for name in self._jobs.positiontup or ())
         added = connection.exec_driver_sql(postgresql.binary(str(self._jobs)), arrays).all()
         replaced = [job.id for job in added if not job.is_new]

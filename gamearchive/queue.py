@@ -166,7 +166,6 @@ class JobQueue:
         digests = checksums or [checksum(record.payload) for record, _ in sent]
         rows = [row_of(record, sender, digest, now) for (record, sender), digest in zip(sent, digests, strict=True)]
         self._enqueuing.add(connection, rows)
-        arrivals.announce(self.database, connection)
 
     def _grant(self, connection: Connection, wanted: int) -> None:
         with self._lock:

@@ -145,8 +145,7 @@ ONLY_IN = {
 BUILT_SQL = [
     ("enqueuing", "str(self._jobs)"),  # what SQLAlchemy compiles of a table
     ("enqueuing", "postgresql.binary(str(self._jobs))"),
-    ("database.postgresql", "f'SELECT pg_advisory_xact_lock{suffix}(:lock)'"),  # "_shared" or nothing
-    ("database.postgresql", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),
+    ("database.postgresql", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),  # "_shared" or nothing
     ("database.postgresql", "f'SELECT pg_advisory_unlock{suffix}(:lock)'"),
     ("database.engine", "f'PRAGMA {name}'"),  # two names that stand before it
     ("database.sqlite", "f'PRAGMA {setting}'"),  # constants of the module

@@ -40,6 +40,8 @@ from gamearchive.stores.base import Store, StoredObject, check_key
 
 MAX_ROW_BYTES = 500 << 20
 """A game takes no more, compressed, nor does an object that is no pack: the server's answer is twice as long, and limited."""
+BUSY_SECONDS = 60.0
+"""How long a put waits for others that write the same."""
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds between the tries of what may pass by itself."""
 
@@ -132,7 +134,7 @@ class PostgreSQLStore(Store):
     def __init__(self, url: str, *, queryable: bool = False) -> None:
         where, said = _parse(url)
         self._queryable = queryable or said
-        self._engine = postgresql.open_engine(where)
+        self._engine = postgresql.open_engine(where, BUSY_SECONDS)
         self._url = postgresql.shown(where)
         self._there = self._indexed = False
         self._dictionaries: dict[tuple[str, int], Dictionary] = {}
@@ -195,7 +197,7 @@ class PostgreSQLStore(Store):
             for month in self._run("look through", "partitions", tables.empty_months):
                 with suppress(StorageUnavailableError):  # whoever is in the way now need not be the next time
                     drop = partial(tables.drop_partition, month=month)
-                    self._write("drop", "a partition", drop, wait="100ms")  # everybody else waits behind it
+                    self._write("drop", "a partition", drop, wait=0.1)  # everybody else waits behind it
         return 0
 
     def close(self) -> None:
@@ -273,11 +275,11 @@ class PostgreSQLStore(Store):
             self._indexed = self._queryable
             self._is_there()
 
-    def _write(self, action: str, what: str, call: Callable[[Connection], T], *, wait: str = "60s") -> T:
-        """Run a transaction that writes, and waits so long for others at most."""
+    def _write(self, action: str, what: str, call: Callable[[Connection], T], *, wait: float = BUSY_SECONDS) -> T:
+        """Run a transaction that writes, and waits so many seconds for others at most."""
 
         def begun(connection: Connection) -> T:
-            connection.execute(_BEGIN_WRITING, {"wait": wait})
+            connection.execute(_BEGIN_WRITING, {"wait": f"{wait * 1000:.0f}"})
             return call(connection)
 
         return self._run(action, what, begun, isolation="READ COMMITTED")

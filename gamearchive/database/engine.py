@@ -84,7 +84,7 @@ class Database:
             self.engine = sqlite.open_engine(self.url, busy_seconds)
             self.players = players.SQLitePlayerIndex()
         elif self.url.drivername in postgresql.DRIVERS:
-            self.engine = postgresql.open_engine(self.url)
+            self.engine = postgresql.open_engine(self.url, busy_seconds)
             self.url = self.engine.url
             self.players = players.PostgreSQLPlayerIndex()
         else:
@@ -150,11 +150,8 @@ class Database:
         with self._translated(), self.engine.connect() as connection:
             connection.execution_options(**options)
             with connection.begin():
-                if self.path is None and begin == "IMMEDIATE":
-                    wait = {"wait": f"{self._busy_seconds * 1000:.0f}"}
-                    connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), wait)
-                    if alone:
-                        postgresql.lock(connection, postgresql.WRITERS)
+                if self.path is None and begin == "IMMEDIATE" and alone:
+                    postgresql.lock(connection, postgresql.WRITERS)
                 yield connection
 
     def exists(self) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, exc, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, text
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from gamearchive.errors import ConfigurationError, LockedError
 
@@ -21,8 +22,12 @@ _POLL_SECONDS = 0.1
 _SECRETS = ("password", "sslpassword")  # in the query of a URL
 
 
-def open_engine(url: URL) -> Engine:
+def open_engine(url: URL, busy_seconds: float) -> Engine:
     """The engine of a database on a server; nothing is connected to before it is used.
+
+    Args:
+        url: where it is.
+        busy_seconds: how long a statement waits for another's transaction.
 
     Raises:
         ConfigurationError: if its driver is not installed, or the URL says what that does not know.
@@ -40,6 +45,12 @@ def open_engine(url: URL) -> Engine:
     except driver.Error as error:
         hint = "Behind the ? stand parameters of libpq: https://www.postgresql.org/docs/current/libpq-connect.html."
         raise ConfigurationError(f"PostgreSQL does not know what is in {shown(url)}: {error}.", hint=hint) from None
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _: ConnectionPoolEntry) -> None:
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{busy_seconds * 1000:.0f}"])
+        connection.commit()
+
     return engine
 
 
@@ -48,10 +59,9 @@ def shown(url: URL) -> str:
     return url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
 
 
-def lock(connection: Connection, number: int, *, shared: bool = False) -> None:
+def lock(connection: Connection, number: int) -> None:
     """Take an advisory lock until the transaction ends."""
-    suffix = "_shared" if shared else ""
-    connection.execute(text(f"SELECT pg_advisory_xact_lock{suffix}(:lock)"), {"lock": number})
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": number})
 
 
 @contextmanager

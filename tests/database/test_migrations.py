@@ -35,6 +35,8 @@ def structure(database: Database) -> dict[str, str]:
                    concat_ws(' ', ordinal_position, data_type, udt_name, is_nullable, column_default, collation_name,
                              character_maximum_length)
             FROM information_schema.columns WHERE table_schema = 'public'
+            UNION ALL SELECT 'storage ' || attrelid::regclass || '.' || attname, attstorage::text
+            FROM pg_attribute WHERE attrelid::regclass::text IN (SELECT tablename FROM pg_tables WHERE schemaname = 'public')
             UNION ALL SELECT 'index ' || indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
             UNION ALL SELECT 'constraint ' || conrelid::regclass || ' ' || conname, pg_get_constraintdef(oid)
             FROM pg_constraint WHERE connamespace = 'public'::regnamespace"""
