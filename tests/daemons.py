@@ -55,6 +55,8 @@ class Place:
         self.administration = Administration(load_settings(config=str(self.file)), backend=backend)
         self.administration.prepare()
         self.queue = self.administration.queue
+        self.told: list[Event] = []
+        """What the daemon that runs in this process has told so far."""
 
     def enqueue(self, *records: GameRecord, sender: Sender | None = None) -> None:
         self.queue.enqueue(records, sender or Sender())
@@ -83,11 +85,11 @@ class Place:
 
     def run(self, *, stopping: Callable[[], bool] = lambda: False, **options: Any) -> list[Event]:
         """Run a daemon in this process, to its end; what it told."""
-        events: list[Event] = []
+        self.told = []
         usual = {"concurrency": 1, "batch_size": 100, "burst": True, "name": "here"}
-        daemon = Daemon(self.administration, DaemonOptions(**usual | options), [events.append])
+        daemon = Daemon(self.administration, DaemonOptions(**usual | options), [self.told.append])
         asyncio.run(daemon.run(stopping, lambda: None))
-        return events
+        return self.told
 
     def process(self, *arguments: str) -> DaemonProcess:
         """Start a daemon in a process of its own."""

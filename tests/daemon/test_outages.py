@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from archiving import game
 from daemons import Place, until
 from playing import Shelf
 from postgresql_server import Server
@@ -16,6 +17,7 @@ from sqlalchemy import text
 from gamearchive.errors import UnavailableError
 from gamearchive.events import Batch, Event, Failed, LeaseLost, Reachable, Released, Unreachable
 from gamearchive.jobs import JobState, Outcome
+from gamearchive.model import ArchivalPriority, Sender
 
 
 def of(kind: type[Event], events: list[Event]) -> list[Event]:
@@ -81,6 +83,24 @@ def test_while_the_storage_is_away_jobs_wait_and_count_no_attempt(shelved: Place
     assert 1 <= len(pauses) <= 3
     assert sum(event.games for event in of(Released, events)) <= 100 + 2 * 10  # a batch, and then probes
     assert [event.what for event in of(Reachable, events)] == ["storage"]
+
+
+def test_what_has_waited_for_the_storage_is_archived_by_priority(shelved: Place, shelf: Shelf) -> None:
+    shelf.down = True
+    for number in range(120):
+        shelved.enqueue(game(number), sender=Sender(priority=ArchivalPriority(number % 4)))
+    stopping = threading.Event()
+    events: list[Event] = []
+    options = {"burst": False, "batch_size": 20, "stopping": stopping.is_set}
+    thread = threading.Thread(target=lambda: events.extend(shelved.run(**options)))
+    thread.start()
+    until(lambda: len(of(Unreachable, shelved.told)) >= 2)
+    shelf.down = False
+    until(shelved.is_empty)
+    stopping.set()
+    thread.join()
+    urgency = [int(entity_id.removeprefix("g-")) % 4 for entity_id in shelf.archived]
+    assert urgency == sorted(urgency, reverse=True)
 
 
 def test_a_burst_gives_up_where_the_storage_stays_away(shelved: Place, shelf: Shelf) -> None:
