@@ -68,7 +68,7 @@ class HybridGameRepository(Generic[T]):
         strategy: how games become bytes and come back, where ``game_type`` does not say enough.
         policies: by entity type, in place of the one that these arguments make.
         settings: where the archive is; None for those of files and environment.
-        home: the folder of the archive, in place of that of the settings.
+        home: the folder of the archive, as the command line has it: a database or a storage that is set stays where it is.
         backend: what keeps the games' bytes, in place of the storage of the settings.
         durability: what survives a crash: ``"interval"``, all that was saved, but for the last ``journal_interval``;
             ``"completed"``, finished games, whose `save` returns once that is sure; ``"off"``, what is archived.
@@ -118,9 +118,10 @@ class HybridGameRepository(Generic[T]):
             )
         if journal_interval <= timedelta(0):
             raise ConfigurationError(f"A journal's interval of {journal_interval} is no time at all.", hint="Take a second.")
-        settings = settings or load_settings()
-        if home is not None:
-            settings = settings.moved_to(Path(home).absolute())
+        if settings is None:
+            settings = load_settings({"home": None if home is None else str(home)})
+        elif home is not None:
+            raise ConfigurationError("A repository takes settings or a home, not both.", hint="The settings have a home.")
         if not enable_compression:
             settings = replace(settings, compression_level=_UNCOMPRESSED)
         self.strategy: ArchivalStrategy[T] = strategy or GameArchivalStrategy(game_type=game_type or dict)  # type: ignore[arg-type]

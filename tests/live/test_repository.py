@@ -847,3 +847,17 @@ def test_a_closed_repository_says_so(tmp_path: Path) -> None:
 def test_absurd_arguments_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         repository(tmp_path, **wrong)
+
+
+def test_a_home_of_its_own_is_what_it_is_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(**arguments: Any) -> tuple[str, str]:
+        settings = HybridGameRepository(**arguments).archive_manager.settings
+        return settings.database, settings.storage
+
+    monkeypatch.delenv("GAMEARCHIVE_DATABASE", raising=False)
+    home = (tmp_path / "games").as_uri()
+    assert shown(home=tmp_path / "games") == (f"sqlite:///{tmp_path / 'games' / 'gamearchive.db'}", f"{home}/packs")
+    monkeypatch.setenv("GAMEARCHIVE_DATABASE", f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    assert shown(home=tmp_path / "games") == (f"sqlite:///{tmp_path / 'elsewhere.db'}", f"{home}/packs")
+    with pytest.raises(ConfigurationError, match="settings or a home, not both"):
+        shown(home=tmp_path, settings=load_settings())
