@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Row, TextClause, exc, text
@@ -85,6 +86,7 @@ _PUT = text(
     "INSERT INTO gamearchive_packs_objects (key, data_at, data) VALUES (:key, :data_at, :data) "
     "ON CONFLICT (key) DO UPDATE SET data_at = excluded.data_at, data = excluded.data"
 )
+_SERVER = text("SELECT current_setting('server_version'), (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())")
 _SIZE = text("SELECT data_at + octet_length(data) FROM gamearchive_packs_objects WHERE key = :key")
 _OBJECT = text("SELECT data_at, data_at + octet_length(data) FROM gamearchive_packs_objects WHERE key = :key")
 _DATA = text("SELECT substring(data FROM :first FOR :length) FROM gamearchive_packs_objects WHERE key = :key")
@@ -180,6 +182,12 @@ class PostgreSQLStore(Store):
 
         return self._is_there() and self._write("delete", key, delete)
 
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, str]:
+        left = iter(sorted(map(check_key, keys)))  # two that delete the same wait for each other, and not each for the other
+        while self._is_there() and (some := list(islice(left, _PAGE))):
+            self._write("delete", f"{len(some)} objects", partial(_delete_many, keys=some))
+        return {}
+
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         if not _ANY_KEY.fullmatch(prefix) or not self._is_there():
             return
@@ -190,6 +198,14 @@ class PostgreSQLStore(Store):
             rows = self._run("list", prefix, partial(_rows, page=page))
             yield from (StoredObject(row.key, row.size) for row in rows)
             after = rows[-1].key if len(rows) == _PAGE else None
+
+    def describe(self, key: str) -> Mapping[str, str]:  # noqa: ARG002 - the server tells as much without an object
+        version, encrypted = self._run("look at", "the server", lambda connection: tuple(connection.execute(_SERVER).one()))
+        return {
+            "server": f"PostgreSQL {version}",
+            "documents": "queryable" if self._queryable else "not queryable",
+            "connection": "encrypted" if encrypted else "not encrypted, which is well on one machine alone",
+        }
 
     def sweep(self) -> int:
         """Drop the partitions that are empty. A writer that died has left nothing: its transaction is undone."""
@@ -319,6 +335,13 @@ class PostgreSQLStore(Store):
 
 def _rows(connection: Connection, *, page: Mapping[str, object]) -> Sequence[Row[Any]]:
     return connection.execute(_LIST, page).all()
+
+
+def _delete_many(connection: Connection, *, keys: Sequence[str]) -> None:
+    connection.execute(_DELETE, [{"key": key} for key in keys])
+    names = [name._asdict() for name in map(pack_name, keys) if name]
+    if names:
+        connection.execute(_DELETE_GAMES, names)
 
 
 def _put(connection: Connection, *, statement: TextClause, key: str, data: bytes, pack: PackRows | None) -> bool:

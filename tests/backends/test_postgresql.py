@@ -137,6 +137,18 @@ def test_what_lies_under_the_key_of_a_pack_is_replaced_and_deleted_whole(store: 
     assert store.get(pack.key) == pack.data
 
 
+def test_many_objects_are_deleted_together(store: PostgreSQLStore, schema_url: str) -> None:
+    assert store.delete_many(["nothing/yet"]) == {}
+    packs = [pack_of(number) for number in range(4)]
+    for pack in packs:
+        store.put(pack.key, pack.data)
+    store.put("a", b"1")
+    assert store.delete_many([packs[2].key, "a", "nonesuch", packs[0].key, packs[2].key]) == {}
+    assert [held.key for held in store.list()] == sorted([packs[1].key, packs[3].key])
+    rows = execute(schema_url, "SELECT entity_id FROM gamearchive_packs_games ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("g-1",), ("g-3",)]
+
+
 def test_a_row_that_is_gone_or_altered_is_damage_and_the_others_are_read(store: PostgreSQLStore, schema_url: str) -> None:
     pack, games = small_pack()
     holdings = PackHoldings(store)
@@ -477,6 +489,12 @@ def test_a_game_that_is_too_large_is_refused(store: PostgreSQLStore, monkeypatch
     with pytest.raises(UnsupportedError, match="game at most"):
         store.put("a", bytes(101))
     store.put("a", bytes(100))
+
+
+def test_what_a_server_tells_of_itself(store: PostgreSQLStore) -> None:
+    told = store.describe("any")
+    assert told["server"].startswith("PostgreSQL ")
+    assert "not encrypted" in told["connection"]
 
 
 def test_what_was_put_is_on_the_disk_whatever_the_server_is_told(schema_url: str) -> None:

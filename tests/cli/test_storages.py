@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from archiving import games
 from databases import Databases, execute
@@ -122,22 +122,25 @@ def test_packs_may_lie_beside_their_catalog(gamearchive: Run, databases: Databas
     assert gamearchive("verify", "--full", "--repair").code == 0
 
 
-def test_archive_into_postgresql_may_be_killed_at_any_moment(
-    gamearchive: Run, schema_url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_who_is_killed_or_frozen_while_archiving_into_postgresql_loses_and_doubles_nothing(
+    gamearchive: Run, schema_url: str, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
 ) -> None:
     monkeypatch.setenv("GAMEARCHIVE_HOME", "home")
-    monkeypatch.setenv("GAMEARCHIVE_STORAGE", f"{schema_url}&queryable=true")
-    records = games(400)
+    monkeypatch.setenv("GAMEARCHIVE_STORAGE", schema_url)
+    payloads = fill(gamearchive, 20, 1)
+    records = games(300, first=20)
     Path("games.ndjson").write_bytes(b"\n".join(record.payload for record in records))
-    chance = random.Random(5)
-    killed = 0
-    for _ in range(4):
+    with psycopg.connect(schema_url) as holding:
+        holding.execute("LOCK TABLE gamearchive_packs_games IN SHARE MODE")  # nothing can be put
         tool = subprocess.Popen([sys.executable, "-m", "gamearchive", "archive", "games.ndjson"], stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.4, 1.5))
-        tool.send_signal(signal.SIGKILL)
-        killed += tool.wait() != 0
-    assert killed
+        while not execute(schema_url, "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            assert tool.poll() is None
+            time.sleep(0.02)
+        tool.send_signal(sent)
     assert gamearchive("archive", "games.ndjson").code == 0
-    assert gamearchive("verify", "--full", "--repair").code in (0, 3)
-    assert gamearchive("verify", "--full").code == 0
-    assert sorted(restored(gamearchive)) == sorted(record.payload for record in records)
+    tool.send_signal(signal.SIGCONT)
+    assert tool.wait(60) == (-signal.SIGKILL if sent is signal.SIGKILL else 0)
+    assert gamearchive("verify", "--full", "--repair").code == 0
+    assert gamearchive("verify", "--full").err.endswith("all well.\n")
+    assert sorted(restored(gamearchive)) == sorted([*payloads, *(record.payload for record in records)])
