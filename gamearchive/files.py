@@ -248,6 +248,13 @@ def remove(path: Path) -> bool:
         return True
 
 
+def remove_empty(folder: Path) -> None:
+    """Remove a folder and those below it, but for those with a file in them or below; it need not be there."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):  # not empty
+            Path(path).rmdir()
+
+
 def read_range(path: Path, offset: int = 0, length: int | None = None) -> bytes:
     """Read part of a file, or all of it: exactly the bytes asked for.
 

@@ -227,17 +227,19 @@ def _measure(clock: Clock, put: Callable[[bytes], str], get: Callable[[str], byt
 
 def _clear(store: Store, scratch: str, clock: Clock) -> str | None:
     """Take away what this check put, and what those put that began more than a day ago, and were killed; why it stays."""
-    long_ago = clock.now() - _DAY
+    long_ago, kept = clock.now() - _DAY, dict[str, str]()
     try:
-        left = [key for key, _ in store.list(SCRATCH) if key.startswith(scratch) or _began(key) < long_ago]
-        return next(iter(store.delete_many(left).values()), None)
+        left = {key.partition("/")[0] + "/" for key, _ in store.list(SCRATCH)}
+        for name in {scratch, *(each for each in left if _began(each) < long_ago)}:
+            kept |= store.clear(name)
     except GameArchiveError as error:
         return error.message
+    return next(iter(kept.values()), None)
 
 
-def _began(key: str) -> float:
-    """When the check began that put an object; never, for what has no such name."""
-    began = key.removeprefix(SCRATCH).partition("-")[0]
+def _began(name: str) -> float:
+    """When the check began that put objects there; never, for what has no such name."""
+    began = name.removeprefix(SCRATCH).partition("-")[0]
     return int(began) if began.isdigit() else inf
 
 

@@ -102,6 +102,14 @@ class Store(ABC):
         object that comes or goes during the listing may be in it or not.
         """
 
+    def clear(self, prefix: str) -> Mapping[str, str]:
+        """Remove all objects whose keys begin with a prefix, under which nobody else puts any; see `delete_many`.
+
+        Args:
+            prefix: ends with ``/``.
+        """
+        return self.delete_many([key for key, _ in self.list(prefix)])
+
     def thaw(self, key: str, days: int) -> str | None:  # noqa: ARG002 - most stores keep everything within reach
         """Have an object brought to where it can be read. Asking again, while it is on its way, is harmless.
 

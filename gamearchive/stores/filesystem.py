@@ -5,7 +5,7 @@ followed, neither by a key nor by a listing; the root itself may be one. (Who ca
 could still lead that call elsewhere, as they could change the objects.)
 
 The root is made by the first `put`, never by a reader. Objects are written in its folder ``.tmp``, which no key can name, and
-appear from there whole. Folders stay when their last object goes. A listing holds one folder
+appear from there whole. Folders stay when their last object goes, unless `clear` takes it. A listing holds one folder
 a level in memory.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gamearchive import files
@@ -71,6 +71,13 @@ class FileSystemStore(Store):
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         return self._walk(self._root, "", prefix)
+
+    def clear(self, prefix: str) -> Mapping[str, str]:
+        retained = super().clear(prefix)
+        folder = self._path(prefix.rstrip("/"))
+        files.remove_empty(folder)
+        self._settled = {each for each in self._settled if folder != each and folder not in each.parents}
+        return retained
 
     def sweep(self) -> int:
         return files.sweep(self._scratch)

@@ -42,6 +42,9 @@ class WrapperStore(Store):
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         return self.inner.list(prefix)
 
+    def clear(self, prefix: str) -> Mapping[str, str]:
+        return self.inner.clear(prefix)
+
     def thaw(self, key: str, days: int) -> str | None:
         return self.inner.thaw(key, days)
 
