@@ -11,7 +11,9 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -150,3 +152,50 @@ class Moto(S3Server):
             if find_spec(module) is None:
                 raise ModuleNotFoundError(f"No module named {module!r}")
         super().__init__(sys.executable, "-m", "moto.server", "-p", "{port}")
+
+
+class Scripted(ThreadingHTTPServer):
+    """A server of which each answer is written out: what servers elsewhere say that none of ours does.
+
+    ``answers`` has for each method a list of answers, the last of which is given for ever: status, headers and body. A header
+    of length that is larger than the body cuts the connection. ``asked`` are the paths of all requests.
+    """
+
+    def __init__(self, **answers: list[tuple[int, dict[str, str], bytes]]) -> None:
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do(self) -> None:
+                asked.append(self.path)
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                script = answers[self.command]
+                status, headers, body = script[0] if len(script) == 1 else script.pop(0)
+                self.send_response(status)
+                for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+                self.close_connection = "Content-Length" in headers
+
+            do_GET = do_PUT = do_HEAD = do_POST = do  # noqa: N815
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.endpoint_url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def refusal(status: int, code: str) -> tuple[int, dict[str, str], bytes]:
+    return status, {}, f"<Error><Code>{code}</Code><Message>In so many words</Message></Error>".encode()
+
+
+def requests_of(store: Any) -> list[str]:
+    """The names of the operations that a store asks for from now on."""
+    asked: list[str] = []
+    store._client.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    return asked

@@ -6,18 +6,16 @@ import itertools
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import conftest
 import pytest
-from s3_servers import SECRET, Moto, Rclone, S3Server, boto3_environment
+from s3_servers import Moto, Rclone, S3Server, Scripted, boto3_environment, refusal, requests_of
 
 from gamearchive.errors import (
     ConfigurationError,
@@ -49,20 +47,6 @@ class TestS3Store(StoreTests):
 
     def peek(self, store: Store, key: str) -> bytes | None:
         return self.server.peek(next(iter(self.buckets.values())), key)
-
-
-@pytest.fixture
-def open_store() -> Iterator[Callable[..., S3Store]]:
-    """Opens stores on a server, which are closed when the test ends."""
-    stores: list[S3Store] = []
-
-    def open_on(server: S3Server, bucket: str, prefix: str = "", **how: Any) -> S3Store:
-        stores.append(S3Store(bucket, prefix, endpoint_url=server.endpoint_url, **how))
-        return stores[-1]
-
-    yield open_on
-    for store in stores:
-        store.close()
 
 
 Open = Callable[..., S3Store]
@@ -111,13 +95,6 @@ def test_a_large_object_goes_in_parts_and_comes_back_as_it_was(rclone: Rclone, o
     assert sent[:-1] == (["PutObject"] if size == PART_BYTES else
                     ["CreateMultipartUpload", *["UploadPart"] * -(-size // PART_BYTES), "CompleteMultipartUpload"])  # fmt: skip
     assert uploads(rclone, bucket) == []
-
-
-def requests_of(store: S3Store) -> list[str]:
-    """The names of the operations that a store asks for from now on."""
-    asked: list[str] = []
-    store._client.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
-    return asked
 
 
 def test_a_pack_is_one_request_and_a_game_in_it_is_one(rclone: Rclone, open_store: Open) -> None:
@@ -179,39 +156,6 @@ def test_of_many_who_put_what_is_not_there_one_succeeds(moto: Moto, open_store: 
         won = list(pool.map(lambda number: store.put_new("contested", b"%d" % number), range(12)))
     assert won.count(True) == 1
     assert store.get("contested") == b"%d" % won.index(True)
-
-
-@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
-def test_wrong_credentials_fail_at_once_and_are_not_shown(
-    rclone: Rclone, open_store: Open, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
-    monkeypatch.setenv(variable, "planted" * 4)
-    store = open_store(rclone, rclone.new_bucket())
-    asked = requests_of(store)
-    calls: list[Callable[[], object]] = [
-        lambda: store.put("a", b""),
-        lambda: store.get("a"),
-        lambda: store.size("a"),
-        lambda: store.delete("a"),
-        lambda: list(store.list()),
-        store.sweep,
-    ]
-    for number, call in enumerate(calls, 1):
-        with pytest.raises(StorageUnavailableError) as caught:
-            call()
-        assert "credentials" in caught.value.hint
-        assert len(asked) == number
-        shown = "".join(traceback.format_exception(caught.value)) + repr(store) + store.url + str(vars(store))
-        assert "planted" not in shown
-        assert SECRET not in shown
-
-
-def test_no_credentials_at_all(rclone: Rclone, open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(variable)
-    with pytest.raises(StorageUnavailableError) as caught:
-        open_store(rclone, "a-bucket").get("a")
-    assert "AWS_ACCESS_KEY_ID" in caught.value.hint
 
 
 def test_a_missing_bucket_is_told_from_a_missing_object(rclone: Rclone, open_store: Open) -> None:
@@ -448,57 +392,6 @@ def test_what_a_bucket_does_beside_keeping_objects(rclone: Rclone, moto: Moto, o
     assert rich["storage-class"] == "STANDARD_IA"
     assert rich["encryption"] == "AES256"
     assert rich["checksums"].startswith("not verified")  # moto believes whatever comes
-
-
-class Scripted(ThreadingHTTPServer):
-    """A server of which each answer is written out: what servers elsewhere say that none of ours does.
-
-    ``answers`` has for each method a list of answers, the last of which is given for ever: status, headers and body. A header
-    of length that is larger than the body cuts the connection.
-    """
-
-    def __init__(self, **answers: list[tuple[int, dict[str, str], bytes]]) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                script = answers[self.command]
-                status, headers, body = script[0] if len(script) == 1 else script.pop(0)
-                self.send_response(status)
-                for name, value in ({"Content-Length": str(len(body))} | headers).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-                self.close_connection = "Content-Length" in headers
-
-            do_GET = do_PUT = do_HEAD = do_POST = do  # noqa: N815
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.endpoint_url = f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-@pytest.fixture
-def scripted(s3_environment: None) -> Iterator[Callable[..., Scripted]]:
-    """Starts scripted servers."""
-    servers: list[Scripted] = []
-
-    def start(**answers: list[tuple[int, dict[str, str], bytes]]) -> Scripted:
-        servers.append(Scripted(**answers))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def refusal(status: int, code: str) -> tuple[int, dict[str, str], bytes]:
-    return status, {}, f"<Error><Code>{code}</Code><Message>In so many words</Message></Error>".encode()
 
 
 def listing(*keys: str) -> tuple[int, dict[str, str], bytes]:
