@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -143,14 +144,21 @@ def test_a_folder_that_goes_and_comes_back_is_waited_for(place: Place) -> None:
 
 
 def test_a_strangers_long_write_is_waited_for(place: Place) -> None:
-    with place.process() as daemon:
-        daemon.wait_for("started")
-        with place.administration.database.write():
-            time.sleep(3)
-        place.enqueue_games(20)
+    records = place.enqueue_games(400)
+    stranger = sqlite3.connect(place.folder / "gamearchive.db", isolation_level=None, timeout=60)
+    with place.process("--batch-size", "10") as daemon:
+        daemon.wait_for("batch", 5)
+        stranger.execute("BEGIN IMMEDIATE")
+        before = len(place.jobs(JobState.DONE))
+        time.sleep(3)
+        assert len(place.jobs(JobState.DONE)) == before < 400
+        stranger.execute("ROLLBACK")
         until(place.is_empty)
         daemon.stop()
-    assert len(place.archived()) == 20
+        assert not [line for line in daemon.lines if line["event"] in ("failed", "lease-lost", "rescued", "trouble")]
+    stranger.close()
+    assert place.archived() == {record.entity_id: record.payload for record in records}
+    assert {job.attempts for job in place.jobs()} == {0}
 
 
 @pytest.mark.parametrize("go_down", [Server.halt, Server.crash])
