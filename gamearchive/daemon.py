@@ -40,7 +40,7 @@ from gamearchive.events import (
     Stopping,
     Trouble,
 )
-from gamearchive.jobs import Job, JobState
+from gamearchive.jobs import CURRENT, Job, JobState
 from gamearchive.leases import LEASE_SECONDS, WorkerSession
 from gamearchive.maintenance import duties
 from gamearchive.model import ArchivalPriority
@@ -57,7 +57,6 @@ _COUNT_SHARE = 0.005
 _LAST_FAILURE = 3
 """A burst gives up when the storage or the database was not there for so many times in a row."""
 _ENDING_SECONDS = 2.0
-_COUNTED = (JobState.WAITING, JobState.RUNNING, JobState.RETRYABLE, JobState.FAILED)
 _PRIORITIES = [priority.name.lower() for priority in ArchivalPriority]
 
 
@@ -334,9 +333,9 @@ class Daemon:
         counted = self.queue.counts()
         self._counted_at = self.clock.monotonic()
         self._counting_seconds = self._counted_at - started
-        jobs = {state.name.lower(): dict.fromkeys(_PRIORITIES, 0) for state in _COUNTED}
+        jobs = {state.name.lower(): dict.fromkeys(_PRIORITIES, 0) for state in CURRENT}
         for each in counted:
-            if each.state in _COUNTED:
+            if each.state in CURRENT:
                 jobs[each.state.name.lower()][each.priority.name.lower()] = each.jobs
         waiting = [each.oldest for each in counted if each.state is JobState.WAITING]
         status = self.status()

@@ -67,6 +67,10 @@ class JobState(IntEnum):
     DONE = 5
 
 
+CURRENT = (JobState.WAITING, JobState.RUNNING, JobState.RETRYABLE, JobState.FAILED)
+"""The states of jobs that are not over."""
+
+
 class Outcome(IntEnum):
     """How an attempt ended: well, with an error, given back without one, or with the worker's death."""
 

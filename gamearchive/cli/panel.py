@@ -259,7 +259,7 @@ def _retries(shown: Shown, width: int) -> list[Text]:
         when = "now" if retry.seconds < 1 else f"in {_ago(retry.seconds)}"
         line = Text.assemble((f"  {when:<8}", "yellow"), visible(f"{retry.entity_type} {retry.entity_id}"))
         if width >= NARROW:
-            line.append(f"  after {retry.attempt}", "dim")
+            line.append(f"  try {retry.attempt + 1}", "dim")
         lines.append(line.append(f"  {visible(retry.error)}", "dim"))
     return lines
 

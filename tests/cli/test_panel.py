@@ -69,7 +69,7 @@ def test_it_says_what_waits_what_is_done_and_what_is_wrong() -> None:
         *("to retry 3", "failed 1", "5,210 games/s", "in 20.0 MiB/s", "out 3.1 MiB/s", "ratio 15.2%", "success 99.99%"),
         *("batch p50 18 ms", "batch p95 1.4 s", "put", "1,000 games", "storage reachable", "database reachable"),
         *(
-            "in 12s  game duel-17  after 2  No space left.",
+            "in 12s  game duel-17  try 3  No space left.",
             "now     chess 7f3a",
             "12:08:00  game duel-8: it holds a \\x1b[31mset",
         ),

@@ -36,7 +36,7 @@ def test_status_is_a_document_with_the_keys_that_are_promised(gamearchive: Run, 
     assert (ended.code, ended.err) == (0, "")
     document = json.loads(ended.out)
     assert list(document) == ["jobs", "oldest_waiting_seconds", "workers"]
-    assert document["jobs"] == {"waiting": 3}
+    assert document["jobs"] == {"waiting": 3, "running": 0, "retryable": 0, "failed": 0}
     assert 0 < document["oldest_waiting_seconds"] < 60
     (said,) = document["workers"]
     assert list(said) == [

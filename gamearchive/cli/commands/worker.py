@@ -240,12 +240,10 @@ async def _status(context: Context) -> None:
 
 
 def _jobs(counts: Sequence[JobCount]) -> dict[str, int]:
-    """How many jobs there are, by state."""
-    jobs: dict[str, int] = {}
-    for each in counts:
-        name = each.state.name.lower()
-        jobs[name] = jobs.get(name, 0) + each.jobs
-    return jobs
+    """How many jobs there are in each state that is not the end of them."""
+    from gamearchive.jobs import CURRENT
+
+    return {state.name.lower(): sum(each.jobs for each in counts if each.state is state) for state in CURRENT}
 
 
 def _row(worker: WorkerStatus, said: Status | None) -> Row:
