@@ -1,8 +1,8 @@
 """The archive held by several threads of one process together, for longer than one batch.
 
-To take hold of it and to let it go takes a tenth of the time that a hundred games take to be archived: connections to the
-database are closed and opened. So whoever archives one batch after another keeps it; but not for longer than `TENURE_SECONDS`
-at a time, so that one who wants it alone, such as ``verify --repair``, gets it.
+To take hold of it and to let it go for each batch would be some more ways to a server and back. So whoever archives one batch
+after another keeps it; but not for longer than `TENURE_SECONDS` at a time, so that one who wants it alone, such as
+``verify --repair``, gets it.
 """
 
 from __future__ import annotations

@@ -149,6 +149,7 @@ BUILT_SQL = [
     ("database.postgresql", "f'SELECT pg_advisory_unlock{suffix}(:lock)'"),
     ("database.engine", "f'PRAGMA {name}'"),  # two names that stand before it
     ("database.sqlite", "f'PRAGMA {setting}'"),  # constants of the module
+    ("database.sqlite", "f'PRAGMA user_version = {1 + secrets.randbits(30)}'"),
     ("database.sqlite", "f\"BEGIN {connection.get_execution_options().get(BEGIN, 'DEFERRED')}\""),  # or IMMEDIATE
     ("database.bulk", "f'INSERT INTO {into} VALUES {places}'"),  # a table, and question marks
     ("database.bulk", "statement"),  # what SQLAlchemy compiles of a table

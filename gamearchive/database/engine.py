@@ -255,6 +255,7 @@ class Database:
                 files.remove(stale)
             fresh = Database(self.url.set(database=str(path)).render_as_string(hide_password=False))
             fresh.create()
+            sqlite.number(fresh.engine)
             try:
                 with faults.journal_of(force):
                     if there:
@@ -370,7 +371,6 @@ class Database:
             from gamearchive.files import FileLock
 
             with FileLock(self.path.with_name(f"{self.path.name}.{ending}"), shared=shared, timeout=wait):
-                self.engine.dispose()  # who held the archive until now may have put another file in the place of an open one
                 yield
             return
         with (

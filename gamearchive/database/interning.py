@@ -1,6 +1,7 @@
 """What many rows share, written once: words, players, tags, batches and packs by number.
 
-Numbers are never given anew, so what was read stays true, and is remembered up to a bound. What a transaction that was undone
+Numbers are never given anew, so what was read stays true, and is remembered up to a bound; on SQLite, for as long as no other
+file has taken the database's place, where numbers stand for something else. What a transaction that was undone
 had given numbers to is forgotten with it: only what another transaction can see is remembered.
 """
 
@@ -13,6 +14,7 @@ from sqlalchemy import Column, Connection, Row, Table, or_, select, tuple_
 
 from gamearchive.database.engine import Database
 from gamearchive.database.schema import batch_tags, batches, packs, player_keys, players, short_hash, tags, words
+from gamearchive.database.sqlite import EDITION
 from gamearchive.model import (
     ArchivalPriority,
     ArchivalTrigger,
@@ -50,40 +52,55 @@ class BatchWords(NamedTuple):
     policy: int | None
 
 
+class _Known:
+    """What is remembered of one edition of the database."""
+
+    def __init__(self, edition: int | None) -> None:
+        self.edition = edition
+        self.words: dict[int, str] = {}
+        self.people: dict[int, Player] = {}
+        self.player_ids: dict[Player, int] = {}
+        self.numbered: dict[Player, int] = {}
+        self.batches: dict[int, BatchKey] = {}
+        self.packs: dict[int, str] = {}
+
+
 class Interning:
     """Looks up numbers and gives new ones, in a transaction of the caller's."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._words: dict[int, str] = {}
-        self._people: dict[int, Player] = {}
-        self._player_ids: dict[Player, int] = {}
-        self._numbered: dict[Player, int] = {}
-        self._batches: dict[int, BatchKey] = {}
-        self._packs: dict[int, str] = {}
+        self._latest = _Known(None)
+
+    def _known(self, connection: Connection) -> _Known:
+        """What is remembered of what this connection is to. Another thread's may still be to another edition."""
+        known, edition = self._latest, connection.info.get(EDITION)
+        if known.edition != edition:
+            known = self._latest = _Known(edition)
+        return known
 
     def words(self, connection: Connection, ids: Collection[int]) -> Mapping[int, str]:
         """The words of these numbers."""
-        return _remember(self._words, ids, lambda missing: {
+        return _remember(self._known(connection).words, ids, lambda missing: {
             row.id: row.word for row in self._by_id(connection, words.c, words.c.id, missing)
         })  # fmt: skip
 
     def players(self, connection: Connection, ids: Collection[int]) -> Mapping[int, Player]:
         """The players of these numbers."""
-        return _remember(self._people, ids, lambda missing: {
+        return _remember(self._known(connection).people, ids, lambda missing: {
             row.id: Player(decode_id(row.ident) or None, row.name or None)
             for row in self._by_id(connection, players.c, players.c.id, missing)
         })  # fmt: skip
 
     def packs(self, connection: Connection, ids: Collection[int]) -> Mapping[int, str]:
         """The keys of the packs of these numbers."""
-        return _remember(self._packs, ids, lambda missing: {
+        return _remember(self._known(connection).packs, ids, lambda missing: {
             row.id: row.key for row in self._by_id(connection, [packs.c.id, packs.c.key], packs.c.id, missing)
         })  # fmt: skip
 
     def batches(self, connection: Connection, ids: Collection[int]) -> Mapping[int, BatchKey]:
         """The batches of these numbers."""
-        return _remember(self._batches, ids, lambda missing: self._read_batches(connection, missing))
+        return _remember(self._known(connection).batches, ids, lambda missing: self._read_batches(connection, missing))
 
     def _read_batches(self, connection: Connection, ids: Sequence[int]) -> dict[int, BatchKey]:
         rows = self._by_id(connection, batches.c, batches.c.id, ids)
@@ -164,21 +181,23 @@ class Interning:
         """The numbers of all the players, and winners, of these entries, new ones where need be."""
         wanted = {player for entry in added for player in entry.facts.players}
         wanted |= {entry.facts.winner for entry in added if entry.facts.winner}
-        ids = {player: number for player in wanted if (number := self._player_ids.get(player))}
-        self._numbered = {}
+        known = self._known(connection)
+        ids = {player: number for player in wanted if (number := known.player_ids.get(player))}
+        known.numbered = {}
         if len(ids) < len(wanted):
             keys = {player: (encode_id(player.id or ""), player.name or "") for player in wanted if player not in ids}
             numbers = self._number_players(connection, keys.values())
-            self._numbered = {player: numbers[key] for player, key in keys.items()}
-            ids |= self._numbered
+            known.numbered = {player: numbers[key] for player, key in keys.items()}
+            ids |= known.numbered
         return ids
 
     def remember(self) -> None:
         """Remember what the last transaction gave numbers to, now that it is committed."""
-        if len(self._player_ids) > _REMEMBERED:
-            self._player_ids.clear()
-        self._player_ids |= self._numbered
-        self._numbered = {}
+        known = self._latest
+        if len(known.player_ids) > _REMEMBERED:
+            known.player_ids.clear()
+        known.player_ids |= known.numbered
+        known.numbered = {}
 
     def _number_players(self, connection: Connection, keys: Iterable[_PlayerKey]) -> Mapping[_PlayerKey, int]:
         hashes = {key: _player_hashes(*key) for key in keys}

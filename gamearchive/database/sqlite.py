@@ -7,19 +7,23 @@ and the file says all: then it is opened as one that does not change.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, PoolProxiedConnection, create_engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gamearchive.database.players import plays
 
 BEGIN = "gamearchive_begin"
 """The execution option that says how a transaction begins: ``DEFERRED`` (if absent) or ``IMMEDIATE``."""
+
+EDITION = "gamearchive_edition"
+"""What a connection's ``info`` has of its database: a number that is another one for each that took another's place."""
 
 _PAUSE_SECONDS = 0.01
 _LONG_LOG_BYTES = 16 << 20
@@ -35,6 +39,7 @@ def open_engine(url: URL, busy_seconds: float) -> Engine:
     """
     engine = create_engine(url, connect_args={"timeout": busy_seconds})
     event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "checkout", _make_sure)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -59,22 +64,46 @@ def shorten_log(engine: Engine, path: Path) -> bool:
         connection.invalidate()  # the others are to wait as long as ever
 
 
+def number(engine: Engine) -> None:
+    """Have a new database be another edition than the one whose place it will take: none of its rows' numbers stand for what
+    they stood for there."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"PRAGMA user_version = {1 + secrets.randbits(30)}")
+
+
 def name_aside(path: Path) -> Path:
     """A name beside a database, free for a damaged one to be kept under."""
     names = (path.with_name(f"{path.name}.damaged{f'-{number}' if number > 1 else ''}") for number in count(1))
     return next(name for name in names if not name.exists())
 
 
-def _connect(_: Dialect, __: ConnectionPoolEntry, arguments: list[str], parameters: dict[str, float]) -> sqlite3.Connection:
+def _connect(_: Dialect, entry: ConnectionPoolEntry, arguments: list[str], parameters: dict[str, float]) -> sqlite3.Connection:
     path = Path(arguments[0])
+    entry.info.update(path=path, file=_identity(path))
     try:
-        return _open(str(path), _SETTINGS, timeout=parameters["timeout"])
+        return _open(entry, str(path), _SETTINGS, timeout=parameters["timeout"])
     except sqlite3.OperationalError as error:
         code = error.sqlite_errorcode
         refused = code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or code == sqlite3.SQLITE_IOERR_SHMSIZE
         if not refused or not path.is_file() or _has_log(path):
             raise
-    return _open(f"{path.absolute().as_uri()}?mode=ro&immutable=1", _SETTINGS[1:], timeout=parameters["timeout"])
+    return _open(entry, f"{path.absolute().as_uri()}?mode=ro&immutable=1", _SETTINGS[1:], timeout=parameters["timeout"])
+
+
+def _make_sure(_: sqlite3.Connection, entry: ConnectionPoolEntry, __: PoolProxiedConnection) -> None:
+    """Open a connection anew where another file has taken the place of the one that it is to, as `Database.anew` has it."""
+    there = _identity(entry.info["path"])
+    if there is not None and there != entry.info["file"]:
+        raise exc.DisconnectionError("The database is another file now.")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from others that have its name one after another; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _has_log(path: Path) -> bool:
@@ -82,7 +111,7 @@ def _has_log(path: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _open(database: str, settings: Sequence[str], *, timeout: float) -> sqlite3.Connection:
+def _open(entry: ConnectionPoolEntry, database: str, settings: Sequence[str], *, timeout: float) -> sqlite3.Connection:
     # The pool hands a connection from thread to thread, to one at a time.
     connection = sqlite3.connect(database, timeout=timeout, check_same_thread=False, uri=database.startswith("file:"))
     try:
@@ -91,6 +120,7 @@ def _open(database: str, settings: Sequence[str], *, timeout: float) -> sqlite3.
         connection.create_function("plays", 2, plays, deterministic=True)
         for setting in settings:
             _set(connection, setting, timeout)
+        (entry.info[EDITION],) = connection.execute("PRAGMA user_version").fetchone()
     except BaseException:
         connection.close()
         raise

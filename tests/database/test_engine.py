@@ -31,6 +31,7 @@ from gamearchive.errors import (
     NoArchiveError,
     SchemaError,
 )
+from gamearchive.model import Facts, Player
 from gamearchive.query import ArchiveQuery
 
 
@@ -389,6 +390,24 @@ def test_a_database_made_anew_takes_the_place_of_the_old(database: Database, tmp
     add(catalog, entry("next"))
     assert catalog.count(ArchiveQuery()) == 2
     assert files_in(tmp_path) == before
+
+
+def test_who_has_a_database_open_sees_the_one_that_took_its_place(database: Database, database_url: str):
+    """What it remembers of the old one's words and players, by their numbers, it does not mistake for the new one's."""
+    add(Catalog(database), entry("old", entity_type="chess", facts=Facts((Player("1", "Ada"),))))
+    with opened(database_url) as reading:
+        catalog = Catalog(reading)
+        assert catalog.get("old") is not None
+        for number in range(3):
+            made = entry(
+                f"new-{number}", entity_type=f"go-{number}", facts=Facts((Player(f"{number}", "Bea"), Player("1", "Ada")))
+            )
+            with database.anew() as fresh:
+                add(Catalog(fresh), made)
+            assert catalog.find(ArchiveQuery()).entries == [made]
+        late = entry("late", entity_type="chess", facts=Facts((Player("1", "Ada"), Player("2", "Bea"))))
+        add(catalog, late)
+        assert catalog.get("late") == Catalog(database).get("late") == late
 
 
 def test_a_damaged_database_is_made_anew(tmp_path: Path):
