@@ -21,6 +21,7 @@ errors             what can go wrong: each class has a code, an exit code and a 
 model              the values that travel: game records, facts, catalog entries, places
 clock, units       the time; durations, sizes and instants, read and printed
 schedule           when a periodic duty is due
+composition        the parts and tiers of a storage that has several
 events             what a daemon tells of itself
 names              what games are restored under: safe whatever their ids hold
 encoding           plain Python values as JSON, exactly
@@ -56,7 +57,8 @@ steps              a job's steps from state to state
 leases             a worker's session: it leases jobs, and says what became of them
 enqueuing          how games come into the queue
 queue              what waits to be archived: put there, listed, tried again, discarded
-backends           the bytes of games: packs in a store, as rows in PostgreSQL, or a stranger's class with two methods
+backends           the bytes of games: packs in a store, or in several as one, as rows in PostgreSQL, or a stranger's class
+                   with two methods
 ownership          whose storage it is: the archive's id in its catalog, and the mark in its storage
 archive            catalog and bytes in step: the one way in, and the way out
 adoption           packs as they lie in the storage, taken into the catalog
@@ -128,6 +130,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gamearchive.archive import OnConflict
     from gamearchive.backends.base import GameBytes, IArchivalBackend
+    from gamearchive.backends.composite import CompositeArchiveBackend
     from gamearchive.backends.packed import FileSystemArchiveBackend, PostgreSQLArchiveBackend, S3ArchiveBackend
     from gamearchive.catalog import Page
     from gamearchive.clock import Clock, ManualClock, SystemClock
@@ -191,6 +194,7 @@ __all__ = [
     "ByteStream",
     "CapacityError",
     "Clock",
+    "CompositeArchiveBackend",
     "ConfigurationError",
     "DatabaseUnavailableError",
     "EncodingError",
@@ -243,6 +247,7 @@ __all__ = [
 _MODULES = {
     "archive": "OnConflict",
     "backends.base": "GameBytes IArchivalBackend",
+    "backends.composite": "CompositeArchiveBackend",
     "backends.packed": "FileSystemArchiveBackend PostgreSQLArchiveBackend S3ArchiveBackend",
     "catalog": "Page",
     "clock": "Clock ManualClock SystemClock",

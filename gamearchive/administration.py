@@ -95,8 +95,10 @@ class Administration(Lanes):
         if self._backend is not None:
             holdings = holdings_of(self._backend)
         else:
-            keyring = load_keyring(self.settings.encryption_key_file)
-            holdings = open_holdings(self.settings.storage, level=self.settings.compression_level, keyring=keyring)
+            settings, keyring = self.settings, load_keyring(self.settings.encryption_key_file)
+            holdings = open_holdings(
+                settings.storage, level=settings.compression_level, keyring=keyring, composite=settings.composite
+            )
         return Archive(Catalog(self.database), holdings, self.clock)
 
     @cached_property
@@ -122,8 +124,8 @@ class Administration(Lanes):
     @cached_property
     def own(self) -> tuple[str, ...]:
         """How the resolved paths begin, with ``/`` throughout, of all that the archive itself consists of on this machine."""
-        folder = folder_of(self.settings.storage)
-        own = () if folder is None else (f"{folder.resolve().as_posix()}/",)
+        folders = map(folder_of, self.settings.storage_urls)
+        own = tuple(f"{folder.resolve().as_posix()}/" for folder in folders if folder is not None)
         if self.settings.encryption_key_file is not None:
             own = (*own, f"{self.settings.encryption_key_file.resolve().as_posix()}/")
         path = self.database.path  # the names of its journals and its lock begin with its own

@@ -16,6 +16,7 @@ from gamearchive.units import parse_duration, parse_size
 PolicyValue: TypeAlias = str | int | float | Sequence[str]
 """What ``[policies.<type>]`` says of an option."""
 
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:")
 _LEVEL = re.compile(r"[1-9]|1[0-9]|2[0-2]")
 _POINTER = re.compile(r"/(?:[^~]|~[01])*")
 _PASSWORD = re.compile(r"(://[^:/?#@]*:)(?:[^/?#]*|[^@]*)@")
@@ -53,6 +54,14 @@ def as_size(given: Given, key: str) -> int:
     if size < 1:
         raise given.wrong(key, "a size above zero, such as 64MB")
     return size
+
+
+def as_storage(given: Given, key: str = "storage") -> str:
+    """The URL of a storage."""
+    # What is not printable is half a surrogate pair: it was not UTF-8.
+    if not isinstance(given.value, str) or not _URL.match(given.value) or not given.value.isprintable():
+        raise given.wrong(key, "a URL such as file:///path/to/packs")
+    return given.value
 
 
 def as_level(given: Given) -> int:
@@ -173,3 +182,25 @@ WORKER: Mapping[str, Callable[[Given, str], int | float]] = {
     "keep_done": _seconds,
 }
 """The options that ``[worker]`` may say, and what reads each of them."""
+
+
+def _types(given: Given, key: str) -> tuple[str, ...]:
+    from gamearchive.model import check_type
+
+    if not isinstance(given.value, list) or not all(isinstance(name, str) for name in given.value):
+        raise given.wrong(key, 'a list of types, such as ["chess", "football"]')
+    return tuple(check_type(name) for name in given.value)
+
+
+COMPOSITE: Mapping[str, Callable[[Given, str], int]] = {"write_quorum": _within(1, 100)}
+"""The options that ``[composite]`` may say beside its parts, and what reads each of them."""
+
+PART: Mapping[str, Callable[[Given, str], str | float | Sequence[str]]] = {
+    "name": _text,
+    "url": as_storage,
+    "tier": _text,
+    "move_after": _seconds,
+    "move_types": _types,
+    "move_min_size": as_size,
+}
+"""The options that ``[[composite.part]]`` may say, and what reads each of them."""

@@ -300,7 +300,9 @@ class ArchiveManager(Administration):
             return ThreadArchiver(self.core)
         settings, file = self.settings, self.settings.encryption_key_file
         keys = None if file is None else str(file)
-        return ProcessArchiver(ArchivePlace(settings.database, settings.storage, settings.compression_level, keys))
+        return ProcessArchiver(
+            ArchivePlace(settings.database, settings.storage, settings.compression_level, keys, settings.composite)
+        )
 
     def _worker_stats(self) -> dict[str, Any]:
         return self.worker.get_status() if self.enable_worker else {}

@@ -17,8 +17,9 @@ script's empty variable must not send games elsewhere). Only an empty environmen
 | policies.<type>.*    | options of an `ArchivalPolicy`: durations such as ``1h``, names, numbers | the type's default    |
 | worker.*             | how the daemon works: the fields of `WorkerSettings`            | those of its fields             |
 | schedule.<duty>      | when the daemon does a periodic duty: ``every 6h budget 60s``   | never                           |
+| composite.*          | in place of storage: parts that it consists of (`Composition`)  | none                            |
 
-The last four have neither flag nor variable here: they are tables in the file. Each option of a policy is checked here for what
+The last five have neither flag nor variable here: they are tables in the file. Each option of a policy is checked here for what
 it is, and by the policy that is made of them for what it says (`policy.policies_from`). A key that nothing reads is an error
 that names the nearest one. This module is the only one that reads the environment.
 """
@@ -34,8 +35,23 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from gamearchive.composition import Composition, MoveRule, PartPlan
 from gamearchive.errors import ConfigurationError, UsageError
-from gamearchive.given import POLICY, WORKER, Given, PolicyValue, as_level, as_path, as_pointer, as_schedule, as_size, mask
+from gamearchive.given import (
+    COMPOSITE,
+    PART,
+    POLICY,
+    WORKER,
+    Given,
+    PolicyValue,
+    as_level,
+    as_path,
+    as_pointer,
+    as_schedule,
+    as_size,
+    as_storage,
+    mask,
+)
 from gamearchive.schedule import Schedule
 
 PREFIX = "GAMEARCHIVE_"
@@ -51,7 +67,6 @@ DUTIES = ("verify",)
 """The periodic duties whose times ``[schedule]`` may say."""
 
 _DATABASES = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
-_URL = re.compile(r"[a-z][a-z0-9+.-]+:")
 
 
 def variable(name: str) -> str | None:
@@ -106,7 +121,8 @@ class Settings:
     """All settings, resolved.
 
     ``facts`` are the JSON pointers by type and fact, ``policies`` what is said of policies by type and option; only those that
-    are set. ``file`` is the settings file that was read, if any; ``sources`` has a source for every key.
+    are set. Where there is a ``composite``, ``storage`` only names it. ``file`` is the settings file that was read, if any;
+    ``sources`` has a source for every key.
     """
 
     home: Path
@@ -119,6 +135,7 @@ class Settings:
     policies: Mapping[str, Mapping[str, PolicyValue]]
     worker: WorkerSettings
     schedules: Mapping[str, Schedule]
+    composite: Composition | None
     file: Path | None
     sources: Mapping[str, str]
 
@@ -128,7 +145,13 @@ class Settings:
 
     def moved_to(self, home: Path) -> Settings:
         """The same settings for an archive that has nothing in common with this one: all of it lies in another folder."""
-        return replace(self, home=home, database=_sqlite_url(home / "gamearchive.db"), storage=(home / "packs").as_uri())
+        database, storage = _sqlite_url(home / "gamearchive.db"), (home / "packs").as_uri()
+        return replace(self, home=home, database=database, storage=storage, composite=None)
+
+    @property
+    def storage_urls(self) -> list[str]:
+        """Where packs are: one URL, or those of all parts."""
+        return [self.storage] if self.composite is None else [part.url for part in self.composite.parts]
 
     def shown(self) -> dict[str, PolicyValue | None]:
         """Every setting by its key in the file, fit to be shown: secrets masked."""
@@ -147,7 +170,8 @@ class Settings:
         for field in fields(self.worker):
             value = getattr(self.worker, field.name)
             values[f"worker.{field.name}"] = f"{value:g}s" if isinstance(value, float) else value
-        return values | {f"schedule.{duty}": str(schedule) for duty, schedule in self.schedules.items()}
+        values |= {f"schedule.{duty}": str(schedule) for duty, schedule in self.schedules.items()}
+        return values if self.composite is None else values | _shown_composition(self.composite)
 
 
 def load_settings(flags: Mapping[str, str | None] | None = None, config: str | None = None) -> Settings:
@@ -163,7 +187,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     given = _defaults()
     file, table = _read_file(config)
     if file is not None:
-        _refuse_unknown(table, (*KEYS, "types", "policies", "worker", "schedule"), "", file)
+        _refuse_unknown(table, (*KEYS, "types", "policies", "worker", "schedule", "composite"), "", file)
         given |= {key: Given(table[key], f"file {file}", file.parent) for key in KEYS if key in table}
     for key in KEYS:
         from_environment, flag = variable(key), (flags or {}).get(key)
@@ -182,11 +206,23 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
         f"worker.{field.name}": f"file {file}" if field.name in worker else "default" for field in fields(WorkerSettings)
     }
     sources |= {f"schedule.{duty}": f"file {file}" for duty in schedules}
+    composite = None if file is None else _composite(table, file)
+    if composite is not None:
+        if "storage" in table:
+            raise ConfigurationError(
+                f"{file} has both `storage` and `[composite]`.",
+                hint="Leave one of them out: a composite takes storage's place.",
+            )
+        if "storage" in given:
+            composite = None  # the environment or a flag says something else
+        else:
+            sources |= dict.fromkeys(("storage", *_shown_composition(composite)), f"file {file}")
+            given["storage"] = Given(composite.url, f"file {file}")
     home = _representable(_home(given.get("home")))
     return Settings(
         home=home,
         database=_database(given["database"]) if "database" in given else _sqlite_url(home / "gamearchive.db"),
-        storage=_storage(given["storage"]) if "storage" in given else (home / "packs").as_uri(),
+        storage=as_storage(given["storage"]) if "storage" in given else (home / "packs").as_uri(),
         max_record=as_size(given["max_record"], "max_record"),
         compression_level=as_level(given["compression_level"]),
         encryption_key_file=_key_file(given.get("encryption_key_file")),
@@ -194,6 +230,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
         policies=policies,
         worker=WorkerSettings(**worker),
         schedules=schedules,
+        composite=composite,
         file=file,
         sources=sources,
     )
@@ -292,6 +329,55 @@ def _schedules(value: object, file: Path) -> dict[str, Schedule]:
     return {duty: as_schedule(Given(said, f"file {file}"), f"schedule.{duty}") for duty, said in table.items()}
 
 
+def _composite(table: Mapping[str, object], file: Path) -> Composition | None:
+    """What ``[composite]`` says, made sense of."""
+    if "composite" not in table:
+        return None
+    said = _table(table["composite"], "composite", file)
+    _refuse_unknown(said, (*COMPOSITE, "part"), "composite.", file)
+    parts = said.get("part", [])
+    if not isinstance(parts, list):
+        raise Given(parts, f"file {file}").wrong("composite.part", "a list of tables: write [[composite.part]]")
+    plans: list[PartPlan] = []
+    for number, value in enumerate(parts, 1):
+        prefix = f"composite.part {number}"
+        part = _table(value, prefix, file)
+        _refuse_unknown(part, tuple(PART), f"{prefix}: ", file)
+        plans.append(
+            _part({key: PART[key](Given(each, f"file {file}"), f"{prefix}: {key}") for key, each in part.items()}, prefix)
+        )
+    options = {key: COMPOSITE[key](Given(said[key], f"file {file}"), f"composite.{key}") for key in COMPOSITE if key in said}
+    return Composition(tuple(plans), **options)
+
+
+def _part(said: Mapping[str, Any], which: str) -> PartPlan:
+    missing = [key for key in ("name", "url") if key not in said]
+    if not missing and "move_after" not in said and any(key.startswith("move_") for key in said):
+        missing = ["move_after"]
+    if missing:
+        raise ConfigurationError(
+            f"`{which}` does not say its `{missing[0]}`.", hint="The README has an example of [composite]."
+        )
+    rule = None
+    if "move_after" in said:
+        rule = MoveRule(said["move_after"], said.get("move_types", ()), said.get("move_min_size", 0))
+    return PartPlan(said["name"], said["url"], **{key: said[key] for key in ("tier",) if key in said}, rule=rule)
+
+
+def _shown_composition(composite: Composition) -> dict[str, PolicyValue]:
+    """What ``[composite]`` says, by its keys, secrets masked."""
+    values: dict[str, PolicyValue] = {"composite.write_quorum": composite.write_quorum}
+    for part in composite.parts:
+        values |= {f"composite.{part.name}.url": mask(part.url), f"composite.{part.name}.tier": part.tier}
+        if part.rule is not None:
+            values[f"composite.{part.name}.move_after"] = f"{part.rule.after:.15g}s"
+            if part.rule.types:
+                values[f"composite.{part.name}.move_types"] = part.rule.types
+            if part.rule.min_bytes:
+                values[f"composite.{part.name}.move_min_size"] = part.rule.min_bytes
+    return values
+
+
 def _by_type(value: object, key: str, file: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """The tables of a table that has one for each type of game."""
     from gamearchive.model import check_type
@@ -350,10 +436,4 @@ def _is_url(text: str, pattern: re.Pattern[str]) -> bool:
 def _database(given: Given) -> str:
     if not isinstance(given.value, str) or not _is_url(given.value, _DATABASES):
         raise given.wrong("database", "a URL such as sqlite:////path/to/gamearchive.db or postgresql+psycopg://user@host/name")
-    return given.value
-
-
-def _storage(given: Given) -> str:
-    if not isinstance(given.value, str) or not _is_url(given.value, _URL):
-        raise given.wrong("storage", "a URL such as file:///path/to/packs")
     return given.value

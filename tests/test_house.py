@@ -24,6 +24,7 @@ FLOORS = """
     model:       errors
     clock:
     units:       errors
+    composition: errors
     schedule:    errors units
     events:
     names:
@@ -36,7 +37,7 @@ FLOORS = """
     strategy:    errors model encoding facts forms
     files:       errors
     given:       errors model units schedule
-    settings:    errors model units schedule given
+    settings:    errors model units schedule composition given
     policy:      errors model units expression
     readers:     errors model facts
     packs:       errors model
@@ -63,7 +64,7 @@ FLOORS = """
     leases:      errors model clock database journal jobs steps
     enqueuing:   model database jobs
     queue:       errors model clock database journal jobs steps enqueuing
-    backends:    errors model units clock keyring packs stores database
+    backends:    errors model units clock composition keyring packs stores database breaker
 
     ownership:   errors catalog backends
     archive:     errors model clock packs query accession catalog backends
@@ -86,7 +87,7 @@ FLOORS = """
     administration:  adoption lanes queue desk storage operations.ingest operations.restore operations.verify
     administration:  operations.rebuild
     administration:  operations.spool operations.active
-    archivers:       errors model clock keyring database catalog journal backends archive
+    archivers:       errors model clock composition keyring database catalog journal backends archive
     parcels:         errors model archive
     worker:          errors model pace policy strategy archive archivers parcels
     manager:         errors model clock units settings policy strategy query backends ownership archive

@@ -137,7 +137,7 @@ def test_an_unknown_key_is_named_with_its_file_and_the_nearest(folder: Path, tex
     assert raised.value.exit_code == 16
 
 
-@pytest.mark.parametrize("table", ["[[retention]]\nname = 'x'", "[composite]\nwrite_quorum = 1"])
+@pytest.mark.parametrize("table", ["[[retention]]\nname = 'x'", "[composites]\nwrite_quorum = 1"])
 def test_a_table_that_nothing_reads_is_not_passed_over(folder: Path, table: str) -> None:
     write(folder / "gamearchive.toml", table)
     with pytest.raises(ConfigurationError, match="is not a setting"):

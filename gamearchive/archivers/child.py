@@ -48,7 +48,7 @@ def serve(orders: BinaryIO, receipts: BinaryIO) -> None:
     place = next(receive(orders, ArchivePlace))
     database = Database(place.database)
     keyring = load_keyring(Path(place.encryption_key_file) if place.encryption_key_file else None)
-    holdings = open_holdings(place.storage, level=place.compression_level, keyring=keyring)
+    holdings = open_holdings(place.storage, level=place.compression_level, keyring=keyring, composite=place.composite)
     archiver = ThreadArchiver(Archive(Catalog(database), holdings, SystemClock()))
     free = threading.Lock()
 

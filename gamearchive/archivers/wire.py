@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
+from gamearchive.composition import Composition
 from gamearchive.errors import Told
 from gamearchive.model import GameRecord, Sender
 
@@ -29,6 +30,7 @@ class ArchivePlace(msgspec.Struct, frozen=True):
     storage: str
     compression_level: int
     encryption_key_file: str | None = None
+    composite: Composition | None = None
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import NamedTuple
 
 from gamearchive.errors import IntegrityError, UnsupportedError
@@ -69,13 +70,37 @@ class IArchivalBackend(ABC):
         return [await self.archive(*game) for game in games]
 
 
+class Fault(Enum):
+    """What can be wrong with one of several copies."""
+
+    MISSING = "missing"
+    DAMAGED = "damaged"
+    EXTRA = "extra"
+
+
+@dataclass(frozen=True, slots=True)
+class BadCopy:
+    """A copy of an object in one of the parts of a storage, what is wrong with it, and whether it can be put right."""
+
+    part: str
+    key: str
+    fault: Fault
+    reason: str
+    mendable: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class HeldPack:
-    """A pack as the storage has it: its key, its length, and the dictionary that its frames need."""
+    """A pack as the storage has it: its key, its length, and the dictionary that its frames need.
+
+    ``copies`` are, where the storage has several parts, the lengths of those that there should be, by part; None for one that
+    is missing.
+    """
 
     key: str
     stored_bytes: int
     dictionary_id: int | None = None
+    copies: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +196,26 @@ class Holdings(ABC):
             NotFoundError: if there is no such pack; IntegrityError: if it cannot be read, or is not what its name says.
         """
         raise UnsupportedError(f"{self.name} has no packs to read ({key}).")
+
+    def bad_copies(self, held: HeldPack | None, *, full: bool) -> Sequence[BadCopy]:
+        """What is wrong with single copies of a pack, in a storage of several parts.
+
+        Args:
+            held: as `packs` told; None for all that is no pack.
+            full: whether to read every byte of a pack.
+        """
+        del held, full
+        return ()
+
+    def mend(self, key: str) -> Sequence[str]:
+        """Put right the copies of an object that are missing or damaged, from a good one; the names of their parts."""
+        del key
+        return ()
+
+    def tier_of(self, key: str) -> str | None:
+        """The tier that a pack lies in; None where there are none, or it cannot be asked."""
+        del key
+        return None
 
     def remove(self, key: str) -> bool:
         """Remove a pack or a copy of a dictionary; False if there was none."""

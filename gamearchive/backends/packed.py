@@ -41,12 +41,28 @@ from gamearchive.units import to_instant
 MAX_RECORD_BYTES = (1 << 30) - 1
 """What may be taken for a record of which nothing but the location is known."""
 
-_OWNER_KEY = "gamearchive-id"
-_OWNER = re.compile(rb"[0-9a-f]{32}\n?")
+MARK_KEY = "gamearchive-id"
+"""Where a storage says whose it is."""
+
+_MARK = re.compile(rb"[0-9a-f]{32}\n?")
 _BEGINNING = 64
 _UNPACKED_LEVEL = -100  # Zstandard's fastest, which finds next to nothing to compress
 
 T = TypeVar("T")
+
+
+def read_mark(mark: bytes, where: str) -> str:
+    """The id of an archive in the mark of a storage.
+
+    Raises:
+        IntegrityError: if there is none in it.
+    """
+    if not _MARK.fullmatch(mark):
+        raise IntegrityError(
+            f"The mark that says whose the storage is, {MARK_KEY} in {where}, is damaged.",
+            hint="Remove it, and run the command again: it is made anew.",
+        )
+    return mark.decode().strip()
 
 
 class PackHoldings(Holdings):
@@ -70,12 +86,16 @@ class PackHoldings(Holdings):
         filled: list[ArchiveEntry] = []
         packs: list[HeldPack] = []
         for pack in self._build(entries, payloads, dictionary):
-            self.store.put(pack.key, pack.data)
-            if self.store.get(pack.key) != pack.data:
-                raise IntegrityError(f"Pack {pack.key} does not read back from {self.name} as it was written.")
+            self._keep(pack)
             packs.append(HeldPack(pack.key, len(pack.data), dictionary.id if dictionary else None))
             filled += pack.entries
         return Deposit(filled, packs)
+
+    def _keep(self, pack: Pack) -> None:
+        """Put a pack where it belongs, and read it back."""
+        self.store.put(pack.key, pack.data)
+        if self.store.get(pack.key) != pack.data:
+            raise IntegrityError(f"Pack {pack.key} does not read back from {self.name} as it was written.")
 
     def _build(
         self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None
@@ -102,7 +122,7 @@ class PackHoldings(Holdings):
         key = entry.key if entry else None
         try:
             with self._told_if_encrypted(place.pack):
-                frame = self.store.get(place.pack, place.frame_offset, place.frame_bytes)
+                frame = self._frame(place)
                 needed = dictionary_id(frame)
             dictionary = self.dictionary(place.pack.partition("/")[0], needed) if needed else None
         except (IntegrityError, UsageError) as error:
@@ -117,6 +137,9 @@ class PackHoldings(Holdings):
             checksum=entry.checksum if entry else None,
             dictionary=dictionary,
         )
+
+    def _frame(self, place: Place) -> bytes:
+        return self.store.get(place.pack, place.frame_offset, place.frame_bytes)
 
     def put_dictionary(self, dictionary: Dictionary) -> None:
         for key in dictionary_keys(dictionary.entity_type, dictionary.id):
@@ -153,7 +176,7 @@ class PackHoldings(Holdings):
         for key in dictionary_keys(entity_type, number):
             found[key] = None
             try:
-                found[key] = Dictionary.from_bytes(key, self.store.get(key))
+                found[key] = Dictionary.from_bytes(key, self._whole(key))
             except StorageUnavailableError as error:
                 refused = error
             except (NotFoundError, IntegrityError, UsageError):
@@ -164,18 +187,13 @@ class PackHoldings(Holdings):
 
     def owner(self) -> str | None:
         try:
-            mark = self.store.get(_OWNER_KEY)
+            mark = self.store.get(MARK_KEY)
         except NotFoundError:
             return None
-        if not _OWNER.fullmatch(mark):
-            raise IntegrityError(
-                f"The mark that says whose the storage is, {_OWNER_KEY} in {self.name}, is damaged.",
-                hint="Remove it, and run the command again: it is made anew.",
-            )
-        return mark.decode().strip()
+        return read_mark(mark, self.name)
 
     def claim(self, archive_id: str) -> str:
-        self.store.put_new(_OWNER_KEY, f"{archive_id}\n".encode())
+        self.store.put_new(MARK_KEY, f"{archive_id}\n".encode())
         return self.owner() or archive_id
 
     def dictionary_files(self) -> Iterator[tuple[str, tuple[str, int] | None]]:
@@ -205,13 +223,17 @@ class PackHoldings(Holdings):
 
     def is_whole(self, key: str) -> bool:
         try:
-            verify_pack(key, self.store.get(key))
+            verify_pack(key, self._whole(key))
         except IntegrityError:
             return False
         return True
 
+    def _whole(self, key: str) -> bytes:
+        """All of an object, to be checked."""
+        return self.store.get(key)
+
     def records(self, key: str) -> Iterator[tuple[ArchiveEntry, bytes | IntegrityError]]:
-        data = self.store.get(key)
+        data = self._whole(key)
         reader = PackReader(key, len(data), lambda at, length: data[at : at + length], max_record_bytes=MAX_RECORD_BYTES)
         needed = reader.dictionary
         yield from reader.records(self.dictionary(key.partition("/")[0], needed[0]) if needed else None)
@@ -346,7 +368,7 @@ class FileSystemArchiveBackend(PackArchiveBackend):
     """
 
     def __init__(self, base_path: str | Path, use_compression: bool = True, clock: Clock | None = None) -> None:
-        super().__init__(PackHoldings(FileSystemStore(base_path), level=_level(use_compression)), clock)
+        super().__init__(PackHoldings(FileSystemStore(base_path), level=level_of(use_compression)), clock)
 
 
 class S3ArchiveBackend(PackArchiveBackend):
@@ -394,7 +416,7 @@ class S3ArchiveBackend(PackArchiveBackend):
             sse_kms_key_id=sse_kms_key_id,
             tags=tags,
         )
-        super().__init__(PackHoldings(store, level=_level(use_compression)), clock)
+        super().__init__(PackHoldings(store, level=level_of(use_compression)), clock)
 
 
 class PostgreSQLArchiveBackend(PackArchiveBackend):
@@ -414,8 +436,9 @@ class PostgreSQLArchiveBackend(PackArchiveBackend):
         from gamearchive.backends.postgresql import PostgreSQLStore
 
         store = PostgreSQLStore(dsn, queryable=queryable)
-        super().__init__(PackHoldings(store, level=_level(use_compression)), clock)
+        super().__init__(PackHoldings(store, level=level_of(use_compression)), clock)
 
 
-def _level(use_compression: bool) -> int:
+def level_of(use_compression: bool) -> int:
+    """The level of Zstandard that stands for this."""
     return 3 if use_compression else _UNPACKED_LEVEL

@@ -8,30 +8,40 @@ the whole URL to anything that has ``archive`` and ``retrieve``.
 from __future__ import annotations
 
 from gamearchive.backends.base import Holdings
+from gamearchive.backends.composite import open_composite
 from gamearchive.backends.foreign import ForeignHoldings, TwoMethods
 from gamearchive.backends.packed import PackArchiveBackend, PackHoldings
+from gamearchive.composition import Composition
 from gamearchive.errors import ConfigurationError, GameArchiveError
 from gamearchive.keyring import Keyring
+from gamearchive.stores.base import Store
 from gamearchive.stores.encrypted import EncryptedStore
 from gamearchive.stores.registry import installed, is_built_in, store_from_url
 
 ENTRY_POINT_GROUP = "gamearchive.backends"
 
 
-def open_holdings(url: str, *, level: int, keyring: Keyring) -> Holdings:
+def open_holdings(url: str, *, level: int, keyring: Keyring, composite: Composition | None = None) -> Holdings:
     """The holdings at a URL: packs in the store that it names, or what a backend keeps that an installed package brings.
 
     Args:
         url: such as ``file:///var/lib/games/packs``.
         level: of Zstandard, for fresh packs.
         keyring: the keys that it is encrypted with.
+        composite: the parts that the storage consists of, in place of one at the URL.
 
     Raises:
         ConfigurationError: if nobody knows its scheme, or it is not of its form.
     """
+
+    def open_store(where: str) -> Store:
+        return EncryptedStore(store_from_url(where), keyring)
+
+    if composite is not None:
+        return open_composite(composite, open_store, level=level)
     backend = installed_backend(url)
     if backend is None:
-        return PackHoldings(EncryptedStore(store_from_url(url), keyring), level=level)
+        return PackHoldings(open_store(url), level=level)
     if keyring.present is not None:
         raise ConfigurationError(
             f"What a package of somebody else's keeps at {url.partition(':')[0]}: cannot be encrypted here.",

@@ -83,7 +83,7 @@ class Context:
         if self._settings is None:
             flags = {key: getattr(self.options, key, None) for key in KEYS}
             settings = load_settings(flags | self._flags, self.options.config)
-            if settings.storage.startswith("memory:"):
+            if any(url.startswith("memory:") for url in settings.storage_urls):
                 raise ConfigurationError(
                     "A storage in memory ends with the command, and its games with it.",
                     hint="Say where they are to stay: --storage file:///path/to/packs.",

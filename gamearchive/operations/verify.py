@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from gamearchive.accession import PackRow
 from gamearchive.adoption import Adoption, unreadable
 from gamearchive.archive import Archive
-from gamearchive.backends.base import HeldPack
+from gamearchive.backends.base import Fault, HeldPack
 from gamearchive.catalog import DictionaryRow
 from gamearchive.errors import IntegrityError, NotFoundError, UnsupportedError
 from gamearchive.model import ArchiveEntry
@@ -47,7 +47,8 @@ class Finding(Enum):
 class Found:
     """One finding. ``entry`` is the game it is about, None where it is about a pack or a dictionary as a whole.
 
-    ``harmless`` is what no game is at stake with.
+    ``harmless`` is what no game is at stake with. ``part`` is, in a storage of several parts, the one whose copy it is about,
+    where others may be good.
     """
 
     finding: Finding
@@ -56,6 +57,7 @@ class Found:
     entry: ArchiveEntry | None = None
     repaired: bool = False
     harmless: bool = False
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ def verify(
         if any(each.reason == _NO_COPY for each in found):
             gone.add((dictionary.entity_type, dictionary.id))
         yield Checked(None, found=found)
+    if copies := _check_copies(archive, None, full=full, repair=repair):
+        yield Checked(None, found=copies)
     for row, held in _pairs(archive):
         if stopping():
             return
@@ -114,6 +118,9 @@ def verify(
                 continue
             read = full and (not begun or _chosen(row.key, sample))
             begun = True
+            copies = [] if held is None else _check_copies(archive, held, full=read, repair=repair)
+            if copies:
+                yield Checked(None, found=copies)
             yield _check_pack(archive, row, held, readable=dictionary_id not in gone, full=read, repair=repair)
         elif held is not None:
             strays.append(held.key)
@@ -233,6 +240,28 @@ def _check_stray_dictionaries(archive: Archive, needed: set[tuple[str, int | Non
     except UnsupportedError:
         return
     yield from _check_needless(archive, needless, "no pack needs it", repair=repair)
+
+
+_COPIES = {Fault.MISSING: Finding.MISSING, Fault.DAMAGED: Finding.DAMAGED, Fault.EXTRA: Finding.ORPHANED}
+
+
+def _check_copies(archive: Archive, held: HeldPack | None, *, full: bool, repair: bool) -> list[Found]:
+    """Copies of a pack (None: of what is no pack) that are not what the others are, in a storage of several parts."""
+    bad = archive.holdings.bad_copies(held, full=full)
+    mended: dict[str, Sequence[str]] = {}
+    if repair:
+        mended = {key: archive.holdings.mend(key) for key in {each.key for each in bad if each.mendable}}
+    return [
+        Found(
+            _COPIES[each.fault],
+            each.key,
+            each.reason,
+            repaired=each.part in mended.get(each.key, ()),
+            harmless=each.fault is Fault.EXTRA,
+            part=each.part,
+        )
+        for each in bad
+    ]
 
 
 def _chosen(key: str, sample: float) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from databases import execute
 
+from gamearchive.backends.composite import CompositeArchiveBackend
 from gamearchive.backends.packed import (
     FileSystemArchiveBackend,
     PackArchiveBackend,
@@ -100,6 +101,28 @@ class TestPostgreSQLArchiveBackend(BackendTests):
 
 class TestQueryable(TestPostgreSQLArchiveBackend):
     queryable = True
+
+
+class TestCompositeArchiveBackend(BackendTests):
+    def open(self, folder):
+        return CompositeArchiveBackend([FileSystemArchiveBackend(folder / "a"), (folder / "b").as_uri()], write_quorum=2)
+
+    def damage(self, backend, location):
+        place, _ = parse_location(location)
+        for path in self.paths(backend, location):
+            data = bytearray(path.read_bytes())
+            data[place.frame_offset + place.frame_bytes - 1] ^= 1
+            path.write_bytes(data)
+
+    def lose(self, backend, location):
+        for path in self.paths(backend, location):
+            path.unlink()
+
+    def paths(self, backend, location):
+        return [
+            Path(part.store.url.removeprefix("file://")) / parse_location(location)[0].pack
+            for part in backend.holdings.store.parts
+        ]
 
 
 class TestMemory(BackendTests):

@@ -38,7 +38,8 @@ def check(context: Context) -> None:
     settings = context.settings
     Database(settings.database)
     keyring = load_keyring(settings.encryption_key_file)
-    open_holdings(settings.storage, level=settings.compression_level, keyring=keyring).close()
+    composite = settings.composite
+    open_holdings(settings.storage, level=settings.compression_level, keyring=keyring, composite=composite).close()
     policies_from(settings.policies)
     file = None if settings.file is None else str(settings.file)
     context.output.document({"ok": True, "file": file}, Fields({"ok": file or "no settings file; the defaults apply"}))

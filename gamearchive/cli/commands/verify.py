@@ -90,6 +90,7 @@ def _row(found: Found) -> Row:
     return {
         "finding": found.finding.value,
         "object": found.object,
+        "part": found.part,
         "entity_type": entry.entity_type if entry else None,
         "entity_id": entry.entity_id if entry else None,
         "revision": entry.revision if entry else None,
@@ -107,9 +108,9 @@ def _tell(context: Context, found: Sequence[Found], *, shown: bool) -> None:
         more = f" … and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         reason = f"{format_count(len(names), 'game')} lost, {', '.join(names[:NAMED])}{more}: {reason}"
     if shown:
-        context.output.problem(
-            _row(first), f"{first.finding.value}: {first.object}: {reason}{'; mended' if first.repaired else ''}"
-        )
+        for each in found if first.part else [first]:
+            where = f"{each.object} in part {each.part}: {each.reason}" if each.part else f"{each.object}: {reason}"
+            context.output.problem(_row(each), f"{each.finding.value}: {where}{'; mended' if each.repaired else ''}")
     for each in found:
         if each.entry:
             entry = each.entry
@@ -147,8 +148,8 @@ class _Tally:
             self.counts["repaired"] += found.repaired
             self.lost += found.entry is not None
             self.harmed += found.entry is None and not stray
-            self.strays += stray
-            self.mendable += stray or found.object.endswith(".zdict")
+            self.strays += stray and not found.part
+            self.mendable += stray or found.object.endswith(".zdict") or found.part is not None
             self.at_stake |= not found.harmless and not (stray and found.repaired)
 
     def sentence(self, *, interrupted: bool) -> str:
