@@ -62,7 +62,8 @@ backends           the bytes of games: packs in a store, or in several as one, a
 ownership          whose storage it is: the archive's id in its catalog, and the mark in its storage
 archive            catalog and bytes in step: the one way in, and the way out
 adoption           packs as they lie in the storage, taken into the catalog
--- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild, check, thaw
+-- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild, check, thaw,
+                   resync, tiering, relocation
 -- the archive     as one object, asynchronous
 lanes              a thread for reading, and one for whatever writes
 desk, storage      the queue, and storages, as an administrator has them
@@ -72,6 +73,7 @@ parcels, worker    what waits to be archived, and who sees to it: batches, prior
 manager            administration with a worker: the archive as a game server has it
 tenure             the archive held for more than a batch
 slot, daemon       archiving what waits in the queue, by itself: ``gamearchive worker run``
+upkeep             what it does for a storage in several parts
 maintenance        what it does from time to time beside that
 -- games in play   in memory, and never lost
 thinning           which of them must go

@@ -95,10 +95,8 @@ class Administration(Lanes):
         if self._backend is not None:
             holdings = holdings_of(self._backend)
         else:
-            settings, keyring = self.settings, load_keyring(self.settings.encryption_key_file)
-            holdings = open_holdings(
-                settings.storage, level=settings.compression_level, keyring=keyring, composite=settings.composite
-            )
+            said, keyring = self.settings, load_keyring(self.settings.encryption_key_file)
+            holdings = open_holdings(said.storage, level=said.compression_level, keyring=keyring, composite=said.composite)
         return Archive(Catalog(self.database), holdings, self.clock)
 
     @cached_property
@@ -114,7 +112,7 @@ class Administration(Lanes):
     @cached_property
     def storage(self) -> StorageDesk:
         """Storages, the archive's own and others."""
-        return StorageDesk(lambda: self.core, self.clock, lambda steps: self._stream(steps, self._writing))
+        return StorageDesk(lambda: self.core, self.clock, lambda steps: self._stream(steps, self._writing), self.settings)
 
     def succeed(self, backend: TwoMethods) -> None:
         """Put another backend in the place of the present one, whose games are still read from it."""

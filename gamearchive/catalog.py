@@ -307,6 +307,14 @@ class Catalog:
         """Whether the catalog names this pack."""
         return self.pack(key) is not None
 
+    def archived_at(self, pack: str) -> int | None:
+        """When the latest game in a pack was archived; None if the catalog does not name it."""
+        within = entries.join(packs, _WITHIN).join(batches, batches.c.id == entries.c.batch_id)
+        latest = select(func.max(batches.c.archived_at)).select_from(within)
+        with self.database.read() as connection:
+            found = connection.scalar(latest.where(packs.c.key == pack))
+        return None if found is None else int(found)
+
     def entries_of(self, pack: str, *, marked: bool = False) -> list[ArchiveEntry]:
         """The entries whose bytes lie in a pack; only those that are marked as lost, if ``marked``."""
         statement = select(*entries.c).join(packs, _WITHIN).where(packs.c.key == pack)

@@ -2,7 +2,8 @@
 
 - *tidy* forgets jobs that are done for long enough, and keeps SQLite's write-ahead log short, every minute;
 - *verify* reads packs byte by byte and reports what is damaged, when the settings' ``[schedule]`` says so. Of all daemons on a
-  database one does it; within a budget it goes on where it ended the last time.
+  database one does it; within a budget it goes on where it ended the last time;
+- what a storage in several parts needs: see `upkeep`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gamearchive.operations.verify import verify
 from gamearchive.rounds import Rounds
 from gamearchive.schedule import Schedule
 from gamearchive.units import SECOND
+from gamearchive.upkeep import storage_duties
 
 TIDY_SECONDS = 60.0
 SCHEDULE_SECONDS = 5.0
@@ -46,7 +48,7 @@ def duties(administration: Administration, worker: str, tell: Listener, *, stopp
     if "verify" in administration.settings.schedules:
         verification = Verification(administration, worker, administration.settings.schedules["verify"], tell, stopping)
         found.append(Rounds("verify", SCHEDULE_SECONDS, verification.look, tell))
-    return found
+    return found + storage_duties(administration, worker, tell, stopping)
 
 
 class Verification:

@@ -63,7 +63,7 @@ KEYS = ("home", "database", "storage", "max_record", "compression_level", "encry
 FACTS = ("id", "players", "winner", "status", "created_at", "completed_at")
 """The facts whose places ``[types.<type>.facts]`` may say."""
 
-DUTIES = ("verify",)
+DUTIES = ("tier", "resync", "verify")
 """The periodic duties whose times ``[schedule]`` may say."""
 
 _DATABASES = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
@@ -364,9 +364,9 @@ def _part(said: Mapping[str, Any], which: str) -> PartPlan:
     return PartPlan(said["name"], said["url"], **{key: said[key] for key in ("tier",) if key in said}, rule=rule)
 
 
-def _shown_composition(composite: Composition) -> dict[str, PolicyValue]:
+def _shown_composition(composite: Composition) -> dict[str, PolicyValue | None]:
     """What ``[composite]`` says, by its keys, secrets masked."""
-    values: dict[str, PolicyValue] = {"composite.write_quorum": composite.write_quorum}
+    values: dict[str, PolicyValue | None] = {"composite.write_quorum": composite.write_quorum}
     for part in composite.parts:
         values |= {f"composite.{part.name}.url": mask(part.url), f"composite.{part.name}.tier": part.tier}
         if part.rule is not None:

@@ -78,11 +78,15 @@ FLOORS = """
     operations.active:   errors model journal queue archive
     operations.check:    errors clock units stores backends
     operations.thaw:     errors model archive
+    operations.resync:   errors packs adoption archive backends
+    operations.relocation:  errors stores backends
+    operations.tiering:  errors units composition archive backends
     operations:
 
     lanes:
     desk:            errors model database jobs queue
-    storage:         model clock stores backends archive operations.check operations.thaw
+    storage:         errors model clock settings keyring stores backends ownership archive operations.check operations.thaw
+    storage:         operations.resync operations.tiering operations.relocation
     administration:  errors model clock settings keyring readers stores database query catalog backends ownership archive
     administration:  adoption lanes queue desk storage operations.ingest operations.restore operations.verify
     administration:  operations.rebuild
@@ -93,7 +97,8 @@ FLOORS = """
     manager:         errors model clock units settings policy strategy query backends ownership archive
     manager:         administration archivers parcels worker
 
-    maintenance:     units schedule events database catalog archive administration operations.verify rounds
+    upkeep:          schedule events database backends administration operations.resync operations.tiering rounds
+    maintenance:     upkeep units schedule events database catalog archive administration operations.verify rounds
     tenure:          clock database
     slot:            errors model clock events breaker tally jobs leases archive tenure
     daemon:          errors model units events breaker rounds tally jobs leases administration maintenance tenure slot
@@ -113,10 +118,11 @@ FLOORS = """
     bench:       errors model clock units facts files settings readers query catalog administration repository policy parcels
     testing:     errors model stores backends
 
-    cli:         errors model clock units facts files settings keyring policy readers stores database query catalog backends
-    cli:         archive
+    cli:         errors model clock units facts files given settings keyring policy readers stores database query catalog
+    cli:         backends archive
     cli:         events metrics supervisor rounds tally jobs queue daemon administration bench
     cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild operations.check
+    cli:         operations.resync operations.tiering operations.relocation
     __main__:    cli
 """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""

@@ -24,7 +24,11 @@ README = (ROOT / "README.md").read_text()
 SUBCOMMANDS = {
     "config": (("config", "show"), ("config", "check")),
     "queue": tuple(("queue", verb) for verb in ("list", "show", "retry", "discard", "bump")),
-    "storage": (("storage", "check"),),
+    "storage": (
+        ("storage", "check"),
+        ("storage", "resync"),
+        ("storage", "move"),
+    ),
     "bench": (("bench",), ("bench", "live")),
     "worker": (("worker", "run"), ("worker", "status"), ("worker", "pause"), ("worker", "resume")),
 }

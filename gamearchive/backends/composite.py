@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from gamearchive.backends.base import BadCopy, HeldPack
+from gamearchive.backends.base import BadCopy, Fault, HeldPack
 from gamearchive.backends.composite_store import CompositeStore, Copies, is_pack
 from gamearchive.backends.mending import Mender
-from gamearchive.backends.packed import PackArchiveBackend, PackHoldings, level_of
+from gamearchive.backends.packed import MARK_KEY, PackArchiveBackend, PackHoldings, level_of
 from gamearchive.backends.parts import Part
 from gamearchive.clock import Clock, SystemClock
 from gamearchive.composition import Composition
@@ -81,8 +81,9 @@ class CompositeHoldings(PackHoldings):
     def bad_copies(self, held: HeldPack | None, *, full: bool) -> Sequence[BadCopy]:
         if held is not None:
             return self.mender.examine(Copies(held.key, held.copies), full=full)
+        away = [BadCopy(name, MARK_KEY, Fault.MISSING, str(error), mendable=False) for name, error in self.store.away()]
         others = (copies for copies in self.store.survey() if not is_pack(copies.key))
-        return [bad for copies in others for bad in self.mender.examine(copies, full=True)]
+        return away + [bad for copies in others for bad in self.mender.examine(copies, full=True)]
 
     def mend(self, key: str) -> Sequence[str]:
         return self.mender.mend(key)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
@@ -209,7 +209,13 @@ class CompositeStore(Store):
                 errors.append((outcome.part, outcome.error))
             else:
                 raise outcome.error
-        raise worst([error for _, error in errors])
+        raise self._absence([error for _, error in errors])
+
+    def _absence(self, errors: Sequence[Exception]) -> Exception:
+        """Why no part has an object: it may be in one whose disk is not mounted."""
+        error = worst(errors)
+        away = self.away() if isinstance(error, NotFoundError) else ()
+        return away[0][1] if away else error
 
     def order(self) -> Sequence[Part]:
         """The parts in the order in which to ask them."""
@@ -234,6 +240,27 @@ class CompositeStore(Store):
         if retained is not None:
             raise retained
         return deleted
+
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, str]:
+        doomed = tuple(map(check_key, keys))
+        for there in self._ask_everyone(lambda part: part.store.size(MARK_KEY)):
+            there.check()
+        retained: dict[str, str] = {}
+        for _ in range(2):  # the second time, what somebody has mended meanwhile from a copy not deleted yet
+            for outcome in self._ask_everyone(lambda part: part.store.delete_many(doomed)):
+                outcome.check()
+                retained |= outcome.result or {}
+        return retained
+
+    def thaw(self, key: str, days: int) -> str | None:
+        check_key(key)
+        told = None
+        for part in self.order():
+            if part.store.size(key) is not None:
+                told = part.store.thaw(key, days)
+                if told is None:
+                    break
+        return told
 
     def _ask_everyone(self, call: Callable[[Part], T]) -> Sequence[Outcome[T]]:
         return ask_all(self.parts, call, self.patience, needed=len(self.parts))
@@ -301,6 +328,12 @@ class CompositeStore(Store):
                 [part.name for part in present if part.name in sizes and part not in homes],
             )
 
+    def away(self) -> Sequence[tuple[str, Exception]]:
+        """The parts that cannot be used, by name, and why."""
+        self.marks.id()
+        told = ask_all(self.parts, self.marks.settle, self.patience)
+        return [(outcome.part.name, outcome.error) for outcome in told if outcome.error is not None]
+
     def homes(self, key: str, having: Sequence[Part]) -> Sequence[Part]:
         """Where an object belongs that some parts have: a pack, into the last tier that has it."""
         return self.of_tier(having[-1].tier) if is_pack(key) and having else list(self.parts)
@@ -318,7 +351,7 @@ class CompositeStore(Store):
                 seen.append(outcome.result)
         if seen:
             return seen[0]
-        raise worst(errors)
+        raise self._absence(errors)
 
     def tier_of(self, key: str) -> str | None:
         """The tier that an object lies in; it must be in the last one if it is in no other. None where that cannot be told."""

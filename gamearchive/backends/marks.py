@@ -65,7 +65,12 @@ class Marks:
         if found is None or part.is_settled or mark_of(part) is not None:
             return False
         part.store.put(MARK_KEY, f"{found}\n".encode())
+        part.is_settled = True
         return True
+
+    def suppose(self, part: Part) -> None:
+        """Take a part for one of this storage's, as if it had been adopted: to see what that would do."""
+        part.is_settled = True
 
     def _read(self) -> str | None:
         told = ask_all(self._parts, mark_of, self._patience, needed=1)

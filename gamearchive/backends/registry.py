@@ -33,21 +33,26 @@ def open_holdings(url: str, *, level: int, keyring: Keyring, composite: Composit
     Raises:
         ConfigurationError: if nobody knows its scheme, or it is not of its form.
     """
-
-    def open_store(where: str) -> Store:
-        return EncryptedStore(store_from_url(where), keyring)
-
     if composite is not None:
-        return open_composite(composite, open_store, level=level)
+        return open_composite(composite, lambda where: open_store(where, keyring), level=level)
     backend = installed_backend(url)
     if backend is None:
-        return PackHoldings(open_store(url), level=level)
+        return PackHoldings(open_store(url, keyring), level=level)
     if keyring.present is not None:
         raise ConfigurationError(
             f"What a package of somebody else's keeps at {url.partition(':')[0]}: cannot be encrypted here.",
             hint="Take the setting encryption_key_file away, or choose another storage.",
         )
     return holdings_of(backend, owned=True)
+
+
+def open_store(url: str, keyring: Keyring) -> Store:
+    """The store of packs at a URL.
+
+    Raises:
+        ConfigurationError: if no store is known for its scheme, or it is not of its form.
+    """
+    return EncryptedStore(store_from_url(url), keyring)
 
 
 def installed_backend(url: str) -> TwoMethods | None:

@@ -83,8 +83,8 @@ class Chosen:
         )
 
 
-def game_row(entry: ArchiveEntry) -> Row:
-    """A game as every listing has it."""
+def game_row(entry: ArchiveEntry, tier: str | None = None) -> Row:
+    """A game as every listing has it; with its tier, where that is known."""
     facts, sent = entry.facts, entry.provenance
     return {
         "entity_type": entry.entity_type,
@@ -105,7 +105,7 @@ def game_row(entry: ArchiveEntry) -> Row:
         "stored_bytes": entry.stored_bytes,
         "checksum": entry.checksum.hex(),
         "location": entry.location,
-        "tier": None,
+        "tier": tier,
         "held": False,
         "expires_at": None,
     }

@@ -14,6 +14,7 @@ adding.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -101,13 +102,8 @@ def verify(
     needed: set[tuple[str, int | None]] = set()
     strays: list[str] = []
     begun = False
-    for dictionary in archive.catalog.dictionaries():
-        found = _check_dictionary(archive, dictionary, repair=repair)
-        if any(each.reason == _NO_COPY for each in found):
-            gone.add((dictionary.entity_type, dictionary.id))
+    for found in _check_shared(archive, gone, full=full, repair=repair):
         yield Checked(None, found=found)
-    if copies := _check_copies(archive, None, full=full, repair=repair):
-        yield Checked(None, found=copies)
     for row, held in _pairs(archive):
         if stopping():
             return
@@ -119,9 +115,8 @@ def verify(
             read = full and (not begun or _chosen(row.key, sample))
             begun = True
             copies = [] if held is None else _check_copies(archive, held, full=read, repair=repair)
-            if copies:
-                yield Checked(None, found=copies)
-            yield _check_pack(archive, row, held, readable=dictionary_id not in gone, full=read, repair=repair)
+            checked = _check_pack(archive, row, held, readable=dictionary_id not in gone, full=read, repair=repair)
+            yield dataclasses.replace(checked, found=[*copies, *checked.found])
         elif held is not None:
             strays.append(held.key)
     stays = False
@@ -134,6 +129,18 @@ def verify(
         yield Checked(None, found=[stray])
     if repair:
         archive.holdings.sweep()
+
+
+def _check_shared(
+    archive: Archive, gone: set[tuple[str, int | None]], *, full: bool, repair: bool
+) -> Iterator[Sequence[Found]]:
+    """What packs share: the dictionaries, of which those that are lost are put into ``gone``, and copies of them in parts."""
+    for dictionary in archive.catalog.dictionaries():
+        found = _check_dictionary(archive, dictionary, repair=repair)
+        if any(each.reason == _NO_COPY for each in found):
+            gone.add((dictionary.entity_type, dictionary.id))
+        yield found
+    yield _check_copies(archive, None, full=full, repair=repair)
 
 
 def _pairs(archive: Archive) -> Iterator[tuple[PackRow | None, HeldPack | None]]:

@@ -59,7 +59,7 @@ async def _query(context: Context, asked: ArchiveQuery, layout: Layout) -> None:
         with context.output.listing(columns, identity="entity_id", layout=layout) as add:
             async for page in manager.pages(asked):
                 for entry in page.entries:
-                    add(game_row(entry))
+                    add(game_row(entry, manager.storage.tier_of(entry)))
                 found += len(page.entries)
                 next_cursor = page.next_cursor
     more = f" More with --cursor {next_cursor}" if next_cursor else ""

@@ -44,6 +44,7 @@ async def _show(context: Context, game: str, entity_type: str | None, revision: 
         entry = await manager.get(game, entity_type, revision)
         revisions = await manager.revisions(entry)
         damage = await manager.damage(entry)
+        tier = manager.storage.tier_of(entry)
     rows: list[Row] = [
         {
             "revision": each.revision,
@@ -54,7 +55,7 @@ async def _show(context: Context, game: str, entity_type: str | None, revision: 
         }
         for each in revisions
     ]
-    row = game_row(entry)
+    row = game_row(entry, tier)
     shown = {**row, "damage": damage} if damage else row
     history = [Table(_REVISIONS, rows, title="Revisions")] if len(rows) > 1 else []
     context.output.document({**row, "damage": damage, "revisions": rows}, Fields(shown), *history)
