@@ -69,6 +69,7 @@ def _warm_up() -> None:
             ["query"],
             ["rebuild", "--yes"],
             ["restore", "--type", "game", "--output", f"{folder}/restored/"],
+            ["verify"],
         ):
             assert run(*command, "--home", f"{folder}/home").code == 0
         examine(in_file(Path(folder, "home")), 3 * BATCH_RECORDS)
@@ -214,3 +215,30 @@ def kill_restore(seed: int, place: Place, folder: Path, count: int) -> int:
     assert {path.name: path.read_bytes() for path in target.glob("[!.]*")} == games
     assert sorted(file.read_bytes().splitlines()) == sorted(games.values())
     return codes.count(KILLED)
+
+
+def compose(folder: Path) -> tuple[str, ...]:
+    """Settings of an archive with two replicas and a cold tier that all is to move to; what a command line says of it."""
+    parts = [f"[[composite.part]]\nname = '{name}'\nurl = '{(folder / name).as_uri()}'" for name in "abc"]
+    lines = [f"home = '{folder / 'home'}'", "[composite]", "write_quorum = 2", *parts, "tier = 'cold'", "move_after = '0s'", ""]
+    folder.joinpath("gamearchive.toml").write_text("\n".join(lines))
+    return ("--config", str(folder / "gamearchive.toml"))
+
+
+def kill_resync_at(call: int, template: Path, folder: Path, count: int) -> int:
+    """Kill ``storage resync`` of a copy of an archive in parts at a call, and run it again: each pack is in one tier, whole."""
+    import tracing
+
+    copied = folder / f"killed-at-{call}"
+    shutil.copytree(template, copied)
+    where = compose(copied)
+    code = tracing.run_and_kill_at(["storage", "resync", "--full", *where], call).code
+    file = copied / "all.ndjson"
+    assert summary("restore", "--type", "game", "--output", str(file), *where)["restored"] == count
+    assert sorted(file.read_bytes().splitlines()) == sorted(payloads(count).values())
+    summary("storage", "resync", "--full", *where)
+    assert summary("verify", "--full", *where)["records"] == count
+    stored = {name: {path.name for path in (copied / name).rglob("*") if path.is_file()} for name in "abc"}
+    assert stored["a"] == stored["b"] == {name for name in stored["c"] if not name.endswith(".zst")}
+    shutil.rmtree(copied)
+    return code

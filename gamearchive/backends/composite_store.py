@@ -27,6 +27,7 @@ from gamearchive.backends.health import Preference, to_measure
 from gamearchive.backends.marks import Marks
 from gamearchive.backends.packed import MARK_KEY, read_mark
 from gamearchive.backends.parts import LEAST_RATE, PATIENCE_SECONDS, Outcome, Part, ask_all, ask_in_turn, worst
+from gamearchive.breaker import Circuit
 from gamearchive.errors import (
     GameArchiveError,
     IntegrityError,
@@ -279,12 +280,11 @@ class CompositeStore(Store):
         lengths = set(copies.sizes.values()) - {None}
         return (lengths.pop() if len(lengths) == 1 else None) or len(self.good_copy(copies.key))
 
-    def survey(self, prefix: str = "", *, all_needed: bool = False) -> Iterator[Copies]:
+    def survey(self, prefix: str = "") -> Iterator[Copies]:
         """All objects, with the copies that there are of each.
 
         Args:
             prefix: what their keys begin with.
-            all_needed: whether no part may be missing.
 
         Raises:
             StorageUnavailableError: if so many parts are not there that objects could be missing.
@@ -296,11 +296,11 @@ class CompositeStore(Store):
             listing = part.store.list(prefix)
             return next(listing, None), listing
 
-        told = ask_all(self.parts, begin, self.patience, needed=len(self.parts) if all_needed else 0)
+        told = self._ask_reachable(begin)
         errors = {outcome.part: outcome.error for outcome in told if outcome.error is not None}
         for tier in self.tiers:
             missing = {part: error for part, error in errors.items() if part.tier == tier}
-            if missing and (all_needed or len(missing) >= self.quorum(tier)):
+            if len(missing) >= self.quorum(tier):
                 said = "; ".join(f"{part.name}: {error}" for part, error in missing.items())
                 raise StorageUnavailableError(
                     f"Not all parts can be listed, and so nobody can say what there is ({said}).",
@@ -331,8 +331,15 @@ class CompositeStore(Store):
     def away(self) -> Sequence[tuple[str, Exception]]:
         """The parts that cannot be used, by name, and why."""
         self.marks.id()
-        told = ask_all(self.parts, self.marks.settle, self.patience)
+        told = self._ask_reachable(self.marks.settle)
         return [(outcome.part.name, outcome.error) for outcome in told if outcome.error is not None]
+
+    def _ask_reachable(self, call: Callable[[Part], T]) -> Sequence[Outcome[T]]:
+        """What each part answers, or why it does not, which need not be found out again of one that has just failed."""
+        failed = {part: part.health.breaker.reason for part in self.parts if part.health.breaker.circuit is Circuit.OPEN}
+        told = {each.part: each for each in ask_all([part for part in self.parts if part not in failed], call, self.patience)}
+        away = {part: Outcome[T](part, error=StorageUnavailableError(reason or "")) for part, reason in failed.items()}
+        return [(told | away)[part] for part in self.parts]
 
     def homes(self, key: str, having: Sequence[Part]) -> Sequence[Part]:
         """Where an object belongs that some parts have: a pack, into the last tier that has it."""

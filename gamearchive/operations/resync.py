@@ -87,6 +87,8 @@ def resync(
     else:
         store.marks.adopt(store.part(part))
         store.marks.settle(store.part(part))
+    if not dry_run:
+        store.sweep()
     alien: list[Copies] = []
     for copies in store.survey():
         if stopping():

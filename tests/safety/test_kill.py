@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import count, islice, repeat
 from pathlib import Path
 
+import archiving
 import fleet
 import killing
 import pytest
@@ -95,6 +97,28 @@ def test_rebuild_may_be_killed_before_and_while_the_new_catalog_takes_the_place_
 def test_rebuild_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, home: Place) -> None:
     kill = partial(killing.kill_rebuild, kills=8, count=3 * BATCH_RECORDS)
     kill_until(12, kill, workers, repeat(home), at_once=1)
+
+
+@pytest.mark.only("sqlite", "it is about storages")
+@pytest.mark.usefixtures("traceable", "engine")
+def test_resync_may_be_killed_at_calls_that_change_a_file(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+    games = 3 * BATCH_RECORDS
+    template = tmp_path / "whole"
+    template.mkdir()
+    where = killing.compose(template)
+    source = killing.write_games(tmp_path / "games.ndjson", games)
+    assert workers.submit(running.run, "archive", str(source), *where).result().code == 0
+    lost, flipped, _ = sorted((template / "b").rglob("*.zst"))
+    lost.unlink()
+    archiving.flip(flipped, 40)
+    again = shutil.copytree(template, tmp_path / "again")
+    calls = workers.submit(tracing.run_and_kill_at, ["storage", "resync", "--full", *killing.compose(again)], 0).result().calls
+    assert calls > 20
+    kill = partial(killing.kill_resync_at, template=template, folder=tmp_path, count=games)
+    at = range(1, calls + 1, 5)  # of a hundred or so; all of them take 40 s
+    codes = list(workers.map(kill, at, chunksize=2))
+    assert set(codes) <= {0, KILLED}
+    assert codes.count(KILLED) >= len(at) - 5
 
 
 def test_restore_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, home: Place, tmp_path: Path) -> None:
