@@ -189,6 +189,18 @@ class Holdings(ABC):
         """
         raise UnsupportedError(f"{self.name} has no packs to read ({key}).")
 
+    def pack_bytes(self, key: str) -> bytes:
+        """All bytes of a pack, as they are, to be kept elsewhere.
+
+        Raises:
+            NotFoundError: if there is no such pack.
+        """
+        raise UnsupportedError(f"{self.name} has no packs to read ({key}).")
+
+    def put_pack(self, key: str, data: bytes) -> None:
+        """Keep a pack that was made elsewhere, durably, under the key that it has there, and read it back."""
+        raise UnsupportedError(f"{self.name} keeps no packs that were made elsewhere ({key}, {len(data)} bytes).")
+
     def records(self, key: str) -> Iterator[tuple[ArchiveEntry, bytes | IntegrityError]]:
         """All of a pack, every byte of it checked: each record with its payload, or with what is wrong with it.
 

@@ -19,7 +19,6 @@ from gamearchive.clock import Clock, SystemClock
 from gamearchive.composition import Composition
 from gamearchive.errors import ConfigurationError, GameArchiveError, IntegrityError
 from gamearchive.model import ArchiveEntry, Place
-from gamearchive.packs.format import Pack
 from gamearchive.stores.base import Store
 from gamearchive.stores.registry import store_from_url
 
@@ -41,12 +40,12 @@ class CompositeHoldings(PackHoldings):
         super().__init__(store, level=level)
         self.mender = Mender(store)
 
-    def _keep(self, pack: Pack) -> None:
+    def put_pack(self, key: str, data: bytes) -> None:
         try:
-            self.store.put(pack.key, pack.data)
+            self.store.put(key, data)
         except GameArchiveError:
             with suppress(GameArchiveError):
-                self.store.withdraw(pack.key)  # nobody will name it
+                self.store.withdraw(key)  # nobody will name it
             raise
 
     def read_place(self, place: Place, raw_bytes: int, entry: ArchiveEntry | None = None) -> bytes:

@@ -86,16 +86,18 @@ class PackHoldings(Holdings):
         filled: list[ArchiveEntry] = []
         packs: list[HeldPack] = []
         for pack in self._build(entries, payloads, dictionary):
-            self._keep(pack)
+            self.put_pack(pack.key, pack.data)
             packs.append(HeldPack(pack.key, len(pack.data), dictionary.id if dictionary else None))
             filled += pack.entries
         return Deposit(filled, packs)
 
-    def _keep(self, pack: Pack) -> None:
-        """Put a pack where it belongs, and read it back."""
-        self.store.put(pack.key, pack.data)
-        if self.store.get(pack.key) != pack.data:
-            raise IntegrityError(f"Pack {pack.key} does not read back from {self.name} as it was written.")
+    def put_pack(self, key: str, data: bytes) -> None:
+        self.store.put(key, data)
+        if self.store.get(key) != data:
+            raise IntegrityError(f"Pack {key} does not read back from {self.name} as it was written.")
+
+    def pack_bytes(self, key: str) -> bytes:
+        return self._whole(key)
 
     def _build(
         self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None

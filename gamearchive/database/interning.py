@@ -200,7 +200,7 @@ class Interning:
         known.numbered = {}
 
     def _number_players(self, connection: Connection, keys: Iterable[_PlayerKey]) -> Mapping[_PlayerKey, int]:
-        hashes = {key: _player_hashes(*key) for key in keys}
+        hashes = {key: player_hashes(*key) for key in keys}
         # Each by one of its hashes is enough, and few players share an id.
         statement = select(players).join(player_keys, player_keys.c.player_id == players.c.id)
         among = self._database.among(player_keys.c.hash, {numbers[0] for numbers in hashes.values()})
@@ -236,7 +236,7 @@ class Interning:
 _PlayerKey = tuple[bytes, str]  # as the columns of `players` have them
 
 
-def _player_hashes(ident: bytes, name: str) -> list[int]:
+def player_hashes(ident: bytes, name: str) -> list[int]:
     """What a player is looked up by: the hashes of id and name, of those that are known."""
     return [short_hash(key) for key in (ident, name.encode()) if key] or [short_hash(b"")]
 

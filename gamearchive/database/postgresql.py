@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ DRIVERS = ("postgresql", "postgresql+psycopg")
 
 _POLL_SECONDS = 0.1
 _SECRETS = ("password", "sslpassword")  # in the query of a URL
+_SAID_OF_TYPE = re.compile(r"\(.*?\)| collate .*")  # beside its name
 
 
 def open_engine(url: URL, busy_seconds: float) -> Engine:
@@ -115,7 +117,7 @@ def copy(connection: Connection, table: Table, rows: Iterable[tuple[object, ...]
     """
     dialect = connection.dialect
     driver: Any = connection.connection.driver_connection
-    kinds = [str(column.type.compile(dialect=dialect)).lower().partition(" collate ")[0] for column in table.columns]
+    kinds = [_SAID_OF_TYPE.sub("", str(column.type.compile(dialect=dialect)).lower()) for column in table.columns]
     kinds = ["bytea" if kind == "jsonb" else kind for kind in kinds]
     try:
         with driver.cursor() as cursor, cursor.copy(f"COPY {by or table.name} FROM STDIN (FORMAT BINARY)") as copied:
