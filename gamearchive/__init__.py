@@ -59,14 +59,16 @@ enqueuing          how games come into the queue
 queue              what waits to be archived: put there, listed, tried again, discarded
 backends           the bytes of games: packs in a store, or in several as one, as rows in PostgreSQL, or a stranger's class
                    with two methods
+backups            what a backup is, where backups lie, which of them are kept, and who is at work there
 ownership          whose storage it is: the archive's id in its catalog, and the mark in its storage
 archive            catalog and bytes in step: the one way in, and the way out
 adoption           packs as they lie in the storage, taken into the catalog
 -- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild, check, thaw,
-                   resync, tiering, relocation
+                   resync, tiering, relocation, backup, backup_check, backup_restore, forget, drill
 -- the archive     as one object, asynchronous
 lanes              a thread for reading, and one for whatever writes
 desk, storage      the queue, and storages, as an administrator has them
+custody            so backups
 administration     the parts put together from settings, with one method for each verb
 archivers          where archiving is done beside a game server: in threads, or in a process of its own
 parcels, worker    what waits to be archived, and who sees to it: batches, priorities, retries
@@ -118,6 +120,10 @@ game nowhere.
 Through the queue: whoever has games to archive may also enqueue them, and be gone. A worker leases a batch of jobs, archives it
 like any other, and the transaction that names the games in the catalog makes their jobs done, if they are still that worker's;
 else it is undone. What cannot be archived is tried again, and then kept until somebody decides.
+
+Elsewhere: a backup is a manifest, written last, that names packs, dictionaries and groups of the database's rows, all of which
+lie beside it under names that their content gives them. So what two backups have in common is there once, and one that was
+killed leaves nothing but objects that nobody names. A backup is put back row for row, on either engine and in any storage.
 
 A pack repeats in its index all that the catalog knows of its games, so that a lost catalog is rebuilt from the packs alone. It
 is an ordinary Zstandard file: the stock ``zstd`` prints the games.

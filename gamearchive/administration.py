@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,8 +48,9 @@ from gamearchive.storage import StorageDesk
 from gamearchive.stores.registry import folder_of
 
 if TYPE_CHECKING:  # each verb is imported where it is used, for a command uses one
+    from gamearchive.custody import Custody
     from gamearchive.operations.ingest import Ingested
-    from gamearchive.operations.rebuild import Rebuilt
+    from gamearchive.operations.rebuild import Rebuilt, SetAside
     from gamearchive.operations.restore import Restored
     from gamearchive.operations.spool import Spooled
     from gamearchive.operations.verify import Checked
@@ -60,13 +60,6 @@ LOCK_WAIT_SECONDS = 60.0
 """How long a run waits for one that has the archive to itself."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """The last step of a rebuild in place of a damaged catalog: where that one is kept."""
-
-    path: Path
 
 
 class Administration(Lanes):
@@ -113,6 +106,15 @@ class Administration(Lanes):
     def storage(self) -> StorageDesk:
         """Storages, the archive's own and others."""
         return StorageDesk(lambda: self.core, self.clock, lambda steps: self._stream(steps, self._writing), self.settings)
+
+    @cached_property
+    def backups(self) -> Custody:
+        """Its backups, to be made and to be restored from."""
+        from gamearchive.custody import Custody
+
+        return Custody(
+            self.settings, lambda: self.core, self.clock, self.is_own, lambda steps: self._stream(steps, self._writing)
+        )
 
     def succeed(self, backend: TwoMethods) -> None:
         """Put another backend in the place of the present one, whose games are still read from it."""
@@ -360,7 +362,7 @@ class Administration(Lanes):
             RefusedError: if there are fewer games in the packs than in the catalog that is there, which stays.
             StoppedError: if it was left before the end.
         """
-        from gamearchive.operations.rebuild import rebuild
+        from gamearchive.operations.rebuild import SetAside, rebuild
 
         def fill(catalog: Catalog, named: int | None) -> Iterator[Rebuilt]:
             yield from rebuild(Archive(catalog, self.core.holdings, self.clock), stopping=stopping)

@@ -10,7 +10,7 @@ with, and a ``hint``: the next thing to do. A message is a full sentence that na
 | 3         | finished, with problems                                            |
 | 10        | no archive there                                                   |
 | 11        | locked, or leased by another process                               |
-| 12        | no such game or job                                                |
+| 12        | no such game, job or backup                                        |
 | 13        | exists already                                                     |
 | 14        | integrity: a checksum or a format is wrong                         |
 | 15        | storage or database unavailable                                    |
@@ -93,7 +93,7 @@ class LeaseLostError(GameArchiveError):
 
 
 class NotFoundError(GameArchiveError):
-    """No game of that id is archived, or nothing lies at that location."""
+    """There is no game of that id, or no such job or backup, or nothing lies at that location."""
 
     code = "not-found"
     exit_code = 12

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
-from gamearchive.administration import Administration
+from gamearchive.administration import LOCK_WAIT_SECONDS, Administration
 from gamearchive.archivers.base import Archiver
 from gamearchive.archivers.process import ProcessArchiver
 from gamearchive.archivers.threads import ThreadArchiver
@@ -25,7 +25,7 @@ from gamearchive.backends.base import IArchivalBackend
 from gamearchive.backends.foreign import TwoMethods
 from gamearchive.backends.packed import PackArchiveBackend, PackHoldings
 from gamearchive.clock import Clock
-from gamearchive.errors import ConfigurationError, UnsupportedError
+from gamearchive.errors import ConfigurationError, IntegrityError, UnsupportedError
 from gamearchive.model import ArchivalPriority, ArchivalTrigger, ArchiveEntry
 from gamearchive.parcels import Parcel, live_sender
 from gamearchive.policy import ArchivalPolicy, Policies, policies_from
@@ -253,12 +253,31 @@ class ArchiveManager(Administration):
         raise _not_yet("repack archived games", entity_type, compress_after)
 
     async def backup_archives(self, destination: str | Path, entity_type: str | None = None) -> int:
-        """Copy what is archived to another place.
+        """Make a backup of the whole archive: see `Custody.create`.
+
+        Args:
+            destination: a folder, or the URL of a store.
+            entity_type: whose games are counted; all of them, when omitted. The backup has all types: it is one of the whole.
+
+        Returns:
+            How many games it has.
 
         Raises:
-            UnsupportedError: always, for now.
+            IntegrityError: if it lacks games, for the archive itself has lost them; it is made all the same.
         """
-        raise _not_yet("make backups", entity_type, destination)
+        from gamearchive.operations.backup import Made
+
+        games, problem = 0, None
+        async for step in self.backups.create(str(destination), lock_wait=LOCK_WAIT_SECONDS):
+            if isinstance(step, Made):
+                games = step.manifest.games
+            else:
+                problem = problem or step.problem
+        if problem is not None:
+            raise IntegrityError(f"The backup was made, and is not complete: {problem}")
+        if entity_type is not None:
+            return sum(total.games for total in await self.totals() if total.entity_type == entity_type)
+        return games
 
     async def get_stats(self) -> ArchiveStats:
         """What there is, and how archiving goes."""

@@ -16,6 +16,7 @@ script's empty variable must not send games elsewhere). Only an empty environmen
 | types.<type>.facts.* | JSON pointers to id, players, winner, status, created_at, completed_at | the usual names          |
 | policies.<type>.*    | options of an `ArchivalPolicy`: durations such as ``1h``, names, numbers | the type's default    |
 | worker.*             | how the daemon works: the fields of `WorkerSettings`            | those of its fields             |
+| backup.destination   | where backups go: a folder, or the URL of a store               | nowhere                         |
 | schedule.<duty>      | when the daemon does a periodic duty: ``every 6h budget 60s``   | never                           |
 | composite.*          | in place of storage: parts that it consists of (`Composition`)  | none                            |
 
@@ -63,7 +64,7 @@ KEYS = ("home", "database", "storage", "max_record", "compression_level", "encry
 FACTS = ("id", "players", "winner", "status", "created_at", "completed_at")
 """The facts whose places ``[types.<type>.facts]`` may say."""
 
-DUTIES = ("tier", "resync", "verify")
+DUTIES = ("tier", "resync", "verify", "backup")
 """The periodic duties whose times ``[schedule]`` may say."""
 
 _DATABASES = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
@@ -136,6 +137,7 @@ class Settings:
     worker: WorkerSettings
     schedules: Mapping[str, Schedule]
     composite: Composition | None
+    backup_destination: str | None
     file: Path | None
     sources: Mapping[str, str]
 
@@ -170,6 +172,8 @@ class Settings:
         for field in fields(self.worker):
             value = getattr(self.worker, field.name)
             values[f"worker.{field.name}"] = f"{value:g}s" if isinstance(value, float) else value
+        if self.backup_destination is not None:
+            values["backup.destination"] = mask(self.backup_destination)
         values |= {f"schedule.{duty}": str(schedule) for duty, schedule in self.schedules.items()}
         return values if self.composite is None else values | _shown_composition(self.composite)
 
@@ -187,7 +191,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     given = _defaults()
     file, table = _read_file(config)
     if file is not None:
-        _refuse_unknown(table, (*KEYS, "types", "policies", "worker", "schedule", "composite"), "", file)
+        _refuse_unknown(table, (*KEYS, "types", "policies", "worker", "backup", "schedule", "composite"), "", file)
         given |= {key: Given(table[key], f"file {file}", file.parent) for key in KEYS if key in table}
     for key in KEYS:
         from_environment, flag = variable(key), (flags or {}).get(key)
@@ -201,7 +205,15 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     policies = {} if file is None else _policies(table.get("policies", {}), file)
     sources |= {f"policies.{entity_type}.{key}": f"file {file}" for entity_type in policies for key in policies[entity_type]}
     worker = {} if file is None else _worker(table.get("worker", {}), file)
+    destination = None if file is None else _destination(table.get("backup", {}), file)
+    if destination is not None:
+        sources["backup.destination"] = f"file {file}"
     schedules = {} if file is None else _schedules(table.get("schedule", {}), file)
+    if "backup" in schedules and destination is None:
+        raise ConfigurationError(
+            f"In {file}, `schedule.backup` says when backups are made, and nothing says where they go.",
+            hint='Add a table [backup] with destination = "/path/to/folder", or the URL of a store.',
+        )
     sources |= {
         f"worker.{field.name}": f"file {file}" if field.name in worker else "default" for field in fields(WorkerSettings)
     }
@@ -231,6 +243,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
         worker=WorkerSettings(**worker),
         schedules=schedules,
         composite=composite,
+        backup_destination=destination,
         file=file,
         sources=sources,
     )
@@ -320,6 +333,18 @@ def _worker(value: object, file: Path) -> dict[str, Any]:
     table = _table(value, "worker", file)
     _refuse_unknown(table, tuple(WORKER), "worker.", file)
     return {key: WORKER[key](Given(said, f"file {file}"), f"worker.{key}") for key, said in table.items()}
+
+
+def _destination(value: object, file: Path) -> str | None:
+    """Where ``[backup]`` says that backups go: a URL, or a folder, relative to the file's own."""
+    table = _table(value, "backup", file)
+    _refuse_unknown(table, ("destination",), "backup.", file)
+    if "destination" not in table:
+        return None
+    said = table["destination"]
+    if not isinstance(said, str) or not said or not said.isprintable():
+        raise Given(said, f"file {file}").wrong("backup.destination", "a folder, or a URL such as s3://bucket/prefix")
+    return said if _URL.match(said) else str(file.parent / Path(said).expanduser())
 
 
 def _schedules(value: object, file: Path) -> dict[str, Schedule]:

@@ -65,6 +65,7 @@ FLOORS = """
     enqueuing:   model database jobs
     queue:       errors model clock database journal jobs steps enqueuing
     backends:    errors model units clock composition keyring packs stores database breaker
+    backups:     errors model units clock packs stores database backends
 
     ownership:   errors catalog backends
     archive:     errors model clock packs query accession catalog backends
@@ -81,24 +82,32 @@ FLOORS = """
     operations.resync:   errors packs adoption archive backends
     operations.relocation:  errors stores backends
     operations.tiering:  errors units composition archive backends
+    operations.backup:          errors packs database ownership archive backups
+    operations.backup_check:    errors backups
+    operations.backup_restore:  errors database archive backups
+    operations.forget:          errors backups
+    operations.drill:           errors model files backups
     operations:
 
     lanes:
     desk:            errors model database jobs queue
     storage:         errors model clock settings keyring stores backends ownership archive operations.check operations.thaw
     storage:         operations.resync operations.tiering operations.relocation
+    custody:         errors model clock settings keyring stores catalog archive backups operations.verify operations.backup
+    custody:         operations.backup_check operations.backup_restore operations.forget operations.drill
     administration:  errors model clock settings keyring readers stores database query catalog backends ownership archive
     administration:  adoption lanes queue desk storage operations.ingest operations.restore operations.verify
     administration:  operations.rebuild
-    administration:  operations.spool operations.active
+    administration:  operations.spool operations.active custody
     archivers:       errors model clock composition keyring database catalog journal backends archive
     parcels:         errors model archive
     worker:          errors model pace policy strategy archive archivers parcels
     manager:         errors model clock units settings policy strategy query backends ownership archive
-    manager:         administration archivers parcels worker
+    manager:         administration archivers parcels worker operations.backup
 
     upkeep:          schedule events database backends administration operations.resync operations.tiering rounds
-    maintenance:     upkeep units schedule events database catalog archive administration operations.verify rounds
+    maintenance:     upkeep units schedule events database catalog archive administration operations.backup operations.verify
+    maintenance:     rounds
     tenure:          clock database
     slot:            errors model clock events breaker tally jobs leases archive tenure
     daemon:          errors model units events breaker rounds tally jobs leases administration maintenance tenure slot
@@ -123,6 +132,7 @@ FLOORS = """
     cli:         events metrics supervisor rounds tally jobs queue daemon administration bench
     cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild operations.check
     cli:         operations.resync operations.tiering operations.relocation
+    cli:         operations.backup operations.backup_restore operations.forget backups
     __main__:    cli
 """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""
@@ -145,7 +155,7 @@ ONLY_IN = {
     "marshal": "",
     "shelve": "",
     "shutil": "",
-    "tempfile": "administration bench",  # scratch folders that are gone afterwards
+    "tempfile": "administration custody bench",  # scratch folders that are gone afterwards
 }
 """Where a module of others may be imported. Pickles run what they hold, and shutil writes what is not synced."""
 

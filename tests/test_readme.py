@@ -29,6 +29,7 @@ SUBCOMMANDS = {
         ("storage", "resync"),
         ("storage", "move"),
     ),
+    "backup": tuple(("backup", verb) for verb in ("create", "list", "verify", "restore", "forget")),
     "bench": (("bench",), ("bench", "live")),
     "worker": (("worker", "run"), ("worker", "status"), ("worker", "pause"), ("worker", "resume")),
 }

@@ -39,7 +39,7 @@ EXIT_CODES = {
     3: "finished, with problems: inputs rejected, damage found, something skipped",
     10: "no archive there",
     11: "locked, or leased by another process",
-    12: "no such game or job",
+    12: "no such game, job or backup",
     13: "exists already",
     14: "integrity: a checksum or a format is wrong",
     15: "storage or database unavailable",

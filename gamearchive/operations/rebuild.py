@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
 from gamearchive.adoption import Adoption
 from gamearchive.archive import Archive
@@ -34,6 +35,13 @@ class Rebuilt:
     games: int = 0
     lost: int = 0
     error: IntegrityError | NotFoundError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """The last step of a rebuild in place of a damaged catalog: where that one is kept."""
+
+    path: Path
 
 
 def rebuild(archive: Archive, *, stopping: Callable[[], bool] = lambda: False) -> Iterator[Rebuilt]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archiving import flip
+from archiving import game as record
 from playing import Shelf, game, over, quick_worker, run, until
 
 from gamearchive import (
@@ -21,6 +23,7 @@ from gamearchive import (
     ConfigurationError,
     EncodingError,
     GameArchivalStrategy,
+    IntegrityError,
     NotFoundError,
     StorageUnavailableError,
     UnsupportedError,
@@ -205,10 +208,24 @@ def test_what_later_versions_do_is_refused_plainly(tmp_path: Path) -> None:
             for call in (
                 archive.cleanup_old_archives("game", timedelta(days=1)),
                 archive.compress_archives("game", timedelta(days=1)),
-                archive.backup_archives(tmp_path / "backup"),
             ):
                 with pytest.raises(UnsupportedError):
                     await call
+
+    run(test())
+
+
+def test_a_backup_is_of_the_whole_archive_and_counts_the_games_asked_about(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with manager(tmp_path) as archive:
+            archive.core.add([record(number) for number in range(5)])
+            archive.core.add([record(number, entity_type="room") for number in range(3)])
+            assert await archive.backup_archives(tmp_path / "backup") == 8
+            assert await archive.backup_archives((tmp_path / "backup").as_uri(), "room") == 3
+            (pack, _) = (tmp_path).rglob("home/packs/**/*.zst")
+            flip(pack, 40)
+            with pytest.raises(IntegrityError, match="is damaged"):
+                await archive.backup_archives(tmp_path / "another")
 
     run(test())
 

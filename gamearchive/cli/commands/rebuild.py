@@ -34,7 +34,8 @@ def rebuild(
 
 
 async def _rebuild(context: Context, *, yes: bool, dry_run: bool, force: bool) -> int:
-    from gamearchive.administration import Administration, SetAside
+    from gamearchive.administration import Administration
+    from gamearchive.operations.rebuild import SetAside
 
     packs = games = records = failed = lost = idle = 0
     kept = ""
