@@ -36,6 +36,7 @@ from gamearchive.stores.filesystem import FileSystemStore
 
 BATCH_RECORDS = 40
 KILLED = -signal.SIGKILL
+EXISTS = 13
 
 
 class Place(NamedTuple):
@@ -70,6 +71,10 @@ def _warm_up() -> None:
             ["rebuild", "--yes"],
             ["restore", "--type", "game", "--output", f"{folder}/restored/"],
             ["verify"],
+            ["backup", "create", f"{folder}/backups"],
+            ["backup", "verify", f"{folder}/backups", "--full"],
+            ["backup", "forget", f"{folder}/backups", "--keep-last", "1", "--yes"],
+            ["backup", "restore", f"{folder}/backups", "--to", f"{folder}/new"],
         ):
             assert run(*command, "--home", f"{folder}/home").code == 0
         examine(in_file(Path(folder, "home")), 3 * BATCH_RECORDS)
@@ -198,6 +203,71 @@ def kill_rebuild(seed: int, place: Place, kills: int, count: int) -> int:
     assert summary("rebuild", "--yes", *place.where)["records"] == count
     examine(place, count)
     return killed
+
+
+def examine_backups(vault: Path) -> int:
+    """Make sure that all backups of a folder are whole; how many there are."""
+    checked = summary("backup", "verify", str(vault), "--full")
+    assert (checked["damaged"], checked["missing"]) == (0, 0)
+    return checked["backups"]
+
+
+def examine_latest(vault: Path, place: Place, count: int) -> None:
+    """Make sure that the latest backup of a folder becomes an archive of so many games."""
+    assert summary("backup", "restore", str(vault), *place.where)["games"] == count
+    examine(place, count)
+    shutil.rmtree(place.home)
+
+
+def leave_nothing_else(vault: Path) -> None:
+    """Forget all backups but the latest, and make sure that nothing is left but what it needs."""
+    summary("backup", "forget", str(vault), "--keep-last", "1", "--yes")
+    checked = summary("backup", "verify", str(vault), "--full")
+    stored = [path for path in vault.rglob("*") if path.is_file()]
+    assert len(stored) == checked["objects"] + 2  # its manifest, and the mark
+
+
+def kill_backup_at(call: int, home: Path, vault: Path, folder: Path, count: int) -> int:
+    """Kill ``backup create`` into a copy of a folder of backups at a call: all that there are can be restored."""
+    import tracing
+
+    copied, new = folder / f"backups-{call}", in_file(folder / f"restored-{call}")
+    shutil.copytree(vault, copied)
+    before = examine_backups(copied)
+    code = tracing.run_and_kill_at(["backup", "create", str(copied), *in_file(home).where], call).code
+    assert examine_backups(copied) in (before, before + 1)
+    summary("backup", "create", str(copied), *in_file(home).where)
+    examine_latest(copied, new, count)
+    leave_nothing_else(copied)
+    shutil.rmtree(copied)
+    return code
+
+
+def kill_forget_at(call: int, vault: Path, folder: Path, count: int) -> int:
+    """Kill ``backup forget`` in a copy of a folder of backups at a call: all that are left can be restored."""
+    import tracing
+
+    copied, new = folder / f"backups-{call}", in_file(folder / f"restored-{call}")
+    shutil.copytree(vault, copied)
+    code = tracing.run_and_kill_at(["backup", "forget", str(copied), "--keep-last", "1", "--yes"], call).code
+    assert examine_backups(copied) > 0
+    leave_nothing_else(copied)
+    examine_latest(copied, new, count)
+    shutil.rmtree(copied)
+    return code
+
+
+def kill_putting_back_at(call: int, vault: Path, folder: Path, count: int) -> int:
+    """Kill ``backup restore`` at a call: run again, it goes on, if it was not done."""
+    import tracing
+
+    new = in_file(folder / f"restored-{call}")
+    arguments = ["backup", "restore", str(vault), *new.where]
+    code = tracing.run_and_kill_at(arguments, call).code
+    assert run(*arguments).code in (0, EXISTS)
+    examine(new, count)
+    shutil.rmtree(new.home)
+    return code
 
 
 def kill_restore(seed: int, place: Place, folder: Path, count: int) -> int:

@@ -133,3 +133,59 @@ def test_workers_may_be_killed_at_random_moments_and_each_job_is_done_once(
     place = databases.place(tmp_path / "home")
     place.home.mkdir()
     assert workers.submit(fleet.kill_workers, request.config.getoption("kills"), place).result() > 0
+
+
+@pytest.fixture
+def backups(workers: ProcessPoolExecutor, home: Place, tmp_path: Path) -> Path:
+    """Two backups of the home, and games in it that came since."""
+    vault = tmp_path / "backups"
+    for games in (4, 5):
+        assert workers.submit(killing.summary, "backup", "create", str(vault), *home.where).result()["backup_id"]
+        source = killing.write_games(tmp_path / "more.ndjson", games * BATCH_RECORDS)
+        assert workers.submit(running.run, "archive", str(source), *home.where).result().code == 0
+    return vault
+
+
+def some(calls: int) -> list[int]:
+    """Every call of a short run; of a long one about thirty of them, the first and the last among these."""
+    step = max(1, calls // 24)
+    return [*range(1, calls - 6, step), *range(max(1, calls - 6), calls + 1)]
+
+
+@pytest.mark.only("sqlite", "a backup is made of files, and kept in files, whatever the engine")
+@pytest.mark.usefixtures("traceable")
+def test_backup_create_may_be_killed_at_every_call_that_changes_a_file(
+    workers: ProcessPoolExecutor, home: Place, backups: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(backups, tmp_path / "whole")
+    arguments = ["backup", "create", str(tmp_path / "whole"), *home.where]
+    calls = some(workers.submit(tracing.run_and_kill_at, arguments, 0).result().calls)
+    kill = partial(killing.kill_backup_at, home=home.home, vault=backups, folder=tmp_path, count=5 * BATCH_RECORDS)
+    codes = list(workers.map(kill, calls, chunksize=4))
+    assert set(codes) <= {0, KILLED}
+    assert codes.count(KILLED) >= len(calls) - 8  # threads take turns in their own way
+
+
+@pytest.mark.only("sqlite", "no database is needed")
+@pytest.mark.usefixtures("traceable")
+def test_backup_forget_may_be_killed_at_every_call_that_changes_a_file(
+    workers: ProcessPoolExecutor, backups: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(backups, tmp_path / "whole")
+    arguments = ["backup", "forget", str(tmp_path / "whole"), "--keep-last", "1", "--yes"]
+    calls = some(workers.submit(tracing.run_and_kill_at, arguments, 0).result().calls)
+    kill = partial(killing.kill_forget_at, vault=backups, folder=tmp_path, count=4 * BATCH_RECORDS)
+    assert set(workers.map(kill, calls, chunksize=4)) == {KILLED}
+
+
+@pytest.mark.only("sqlite", "its file takes the place of another")
+@pytest.mark.usefixtures("traceable")
+def test_backup_restore_may_be_killed_at_calls_that_change_a_file(
+    workers: ProcessPoolExecutor, backups: Path, tmp_path: Path
+) -> None:
+    arguments = ["backup", "restore", str(backups), "--to", str(tmp_path / "whole")]
+    calls = some(workers.submit(tracing.run_and_kill_at, arguments, 0).result().calls)
+    kill = partial(killing.kill_putting_back_at, vault=backups, folder=tmp_path, count=4 * BATCH_RECORDS)
+    codes = list(workers.map(kill, calls, chunksize=4))
+    assert set(codes) <= {0, KILLED}
+    assert codes.count(KILLED) >= len(calls) - 5
