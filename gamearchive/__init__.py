@@ -68,14 +68,15 @@ adoption           packs as they lie in the storage, taken into the catalog
 -- the archive     as one object, asynchronous
 lanes              a thread for reading, and one for whatever writes
 desk, storage      the queue, and storages, as an administrator has them
-custody            so backups
+custody            backups likewise
 administration     the parts put together from settings, with one method for each verb
 archivers          where archiving is done beside a game server: in threads, or in a process of its own
 parcels, worker    what waits to be archived, and who sees to it: batches, priorities, retries
 manager            administration with a worker: the archive as a game server has it
 tenure             the archive held for more than a batch
 slot, daemon       archiving what waits in the queue, by itself: ``gamearchive worker run``
-upkeep             what it does for a storage in several parts
+scheduled          duties that one of all daemons does, when it is time
+upkeep             what a daemon does for a storage in several parts
 maintenance        what it does from time to time beside that
 -- games in play   in memory, and never lost
 thinning           which of them must go

@@ -64,6 +64,14 @@ def as_storage(given: Given, key: str = "storage") -> str:
     return given.value
 
 
+def as_destination(given: Given, key: str) -> str:
+    """The URL of a store, or an absolute path, from one that may be relative to the settings file."""
+    expected = "a folder, or a URL such as s3://bucket/prefix"
+    if isinstance(given.value, str) and given.value.isprintable() and _URL.match(given.value):
+        return given.value
+    return str(as_path(given, key, expected))
+
+
 def as_level(given: Given) -> int:
     """A level of compression, 1 to 22."""
     level = _LEVEL.fullmatch(str(given.value))  # a boolean reads "True", and a fraction has its point: neither is a level

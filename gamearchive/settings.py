@@ -45,6 +45,7 @@ from gamearchive.given import (
     WORKER,
     Given,
     PolicyValue,
+    as_destination,
     as_level,
     as_path,
     as_pointer,
@@ -341,10 +342,7 @@ def _destination(value: object, file: Path) -> str | None:
     _refuse_unknown(table, ("destination",), "backup.", file)
     if "destination" not in table:
         return None
-    said = table["destination"]
-    if not isinstance(said, str) or not said or not said.isprintable():
-        raise Given(said, f"file {file}").wrong("backup.destination", "a folder, or a URL such as s3://bucket/prefix")
-    return said if _URL.match(said) else str(file.parent / Path(said).expanduser())
+    return as_destination(Given(table["destination"], f"file {file}", file.parent), "backup.destination")
 
 
 def _schedules(value: object, file: Path) -> dict[str, Schedule]:

@@ -8,23 +8,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from gamearchive.administration import Administration
 from gamearchive.backends.composite import CompositeHoldings
-from gamearchive.database import duties as claims
 from gamearchive.events import Damage, Duty, Listener
 from gamearchive.operations.resync import Resynced
 from gamearchive.operations.tiering import Moved
 from gamearchive.rounds import Rounds
-from gamearchive.schedule import Schedule
+from gamearchive.scheduled import Scheduled, Turn, scheduled
 
 PAY_SECONDS = 60.0
-SCHEDULE_SECONDS = 5.0
-"""How often it is looked whether a duty is due."""
-
-Steps = Callable[[Callable[[], bool]], Iterable[Resynced | Moved]]
-"""The steps of a duty, by whether it is to be left."""
 
 
 def storage_duties(administration: Administration, worker: str, tell: Listener, stopping: Callable[[], bool]) -> list[Rounds]:
@@ -47,75 +41,43 @@ def storage_duties(administration: Administration, worker: str, tell: Listener, 
             seconds = administration.clock.monotonic() - started
             tell(Duty(duty="resync", seconds=seconds, result={"repaired": paid}))
 
-    found = [Rounds("giving parts what they lack", PAY_SECONDS, pay, tell)]
-    desk, schedules = administration.storage, administration.settings.schedules
-    steps: dict[str, Steps] = {
-        "resync": lambda left: desk.equalize(stopping=left),
-        "tier": lambda left: desk.tier(stopping=left),
-    }
-    for name, take in steps.items():
-        if name in schedules:
-            duty = StorageDuty(name, take, administration, worker, schedules[name], tell, stopping)
-            found.append(Rounds(name, SCHEDULE_SECONDS, duty.look, tell))
-    return found
+    return [
+        Rounds("giving parts what they lack", PAY_SECONDS, pay, tell),
+        *scheduled((Resynchronization, Tiering), administration, worker, tell, stopping),
+    ]
 
 
-class StorageDuty:
-    """One duty.
+class Resynchronization(Scheduled):
+    """``storage resync``, of all parts."""
 
-    Args:
-        name: what it is called.
-        steps: what it does.
-        administration: the archive.
-        worker: the daemon's name.
-        schedule: when.
-        tell: takes what was done.
-        stopping: whether to leave.
-    """
+    name = "resync"
 
-    def __init__(
-        self,
-        name: str,
-        steps: Steps,
-        administration: Administration,
-        worker: str,
-        schedule: Schedule,
-        tell: Listener,
-        stopping: Callable[[], bool],
-    ) -> None:
-        self._name, self._steps, self._worker, self._schedule = name, steps, worker, schedule
-        self._database, self._clock = administration.database, administration.clock
-        self._tell, self._stopping = tell, stopping
+    def do(self, turn: Turn) -> Mapping[str, int]:
+        return _done(self.administration.storage.equalize(stopping=turn.is_over), self.tell)
 
-    def look(self) -> None:
-        """Do it, if it is due."""
-        now = self._clock.now()
-        with self._database.write() as connection:
-            claim = claims.claim(connection, self._name, self._worker, now, lambda last: self._schedule.due(last, now))
-        if claim is None:
-            return
-        started = self._clock.monotonic()
-        budget = self._schedule.budget_seconds
-        counts: Counter[str] = Counter()
 
-        def is_over() -> bool:
-            return self._stopping() or (budget is not None and self._clock.monotonic() - started >= budget)
+class Tiering(Scheduled):
+    """Packs to the next tier."""
 
-        try:
-            for step in self._steps(is_over):
-                if isinstance(step, Resynced):
-                    counts.update(objects=bool(step.key))
-                    for bad, repaired in step.found:
-                        counts[bad.fault.value] += 1
-                        counts.update(repaired=repaired)
-                        if not repaired:
-                            message = f"in part {bad.part}: {bad.reason}"
-                            self._tell(Damage(finding=bad.fault.value, object=bad.key, message=message))
-                elif step.error is None:
-                    counts.update(moved=1)
-                else:
-                    self._tell(Damage(finding="damaged", object=step.key, message=step.error.message))
-        finally:
-            with self._database.write() as connection:
-                claims.finish(connection, claim, None)
-        self._tell(Duty(duty=self._name, seconds=self._clock.monotonic() - started, result=dict(counts)))
+    name = "tier"
+
+    def do(self, turn: Turn) -> Mapping[str, int]:
+        return _done(self.administration.storage.tier(stopping=turn.is_over), self.tell)
+
+
+def _done(steps: Iterable[Resynced | Moved], tell: Listener) -> Mapping[str, int]:
+    """Take the steps of a duty; what came of them."""
+    counts: Counter[str] = Counter()
+    for step in steps:
+        if isinstance(step, Resynced):
+            counts.update(objects=bool(step.key))
+            for bad, repaired in step.found:
+                counts[bad.fault.value] += 1
+                counts.update(repaired=repaired)
+                if not repaired:
+                    tell(Damage(finding=bad.fault.value, object=bad.key, message=f"in part {bad.part}: {bad.reason}"))
+        elif step.error is None:
+            counts.update(moved=1)
+        else:
+            tell(Damage(finding="damaged", object=step.key, message=step.error.message))
+    return counts

@@ -105,9 +105,10 @@ FLOORS = """
     manager:         errors model clock units settings policy strategy query backends ownership archive
     manager:         administration archivers parcels worker operations.backup
 
-    upkeep:          schedule events database backends administration operations.resync operations.tiering rounds
-    maintenance:     upkeep units schedule events database catalog archive administration operations.backup operations.verify
-    maintenance:     rounds
+    scheduled:       schedule events database administration rounds
+    upkeep:          events backends administration operations.resync operations.tiering rounds scheduled
+    maintenance:     units events database catalog archive administration operations.backup operations.verify rounds
+    maintenance:     scheduled upkeep
     tenure:          clock database
     slot:            errors model clock events breaker tally jobs leases archive tenure
     daemon:          errors model units events breaker rounds tally jobs leases administration maintenance tenure slot
