@@ -27,7 +27,6 @@ from gamearchive.backends.health import Preference, to_measure
 from gamearchive.backends.marks import Marks
 from gamearchive.backends.packed import MARK_KEY, read_mark
 from gamearchive.backends.parts import LEAST_RATE, PATIENCE_SECONDS, Outcome, Part, ask_all, ask_in_turn, worst
-from gamearchive.breaker import Circuit
 from gamearchive.errors import (
     GameArchiveError,
     IntegrityError,
@@ -296,7 +295,7 @@ class CompositeStore(Store):
             listing = part.store.list(prefix)
             return next(listing, None), listing
 
-        told = self._ask_reachable(begin)
+        told = ask_all(self.parts, begin, self.patience)
         errors = {outcome.part: outcome.error for outcome in told if outcome.error is not None}
         for tier in self.tiers:
             missing = {part: error for part, error in errors.items() if part.tier == tier}
@@ -331,15 +330,8 @@ class CompositeStore(Store):
     def away(self) -> Sequence[tuple[str, Exception]]:
         """The parts that cannot be used, by name, and why."""
         self.marks.id()
-        told = self._ask_reachable(self.marks.settle)
+        told = ask_all(self.parts, self.marks.settle, self.patience)
         return [(outcome.part.name, outcome.error) for outcome in told if outcome.error is not None]
-
-    def _ask_reachable(self, call: Callable[[Part], T]) -> Sequence[Outcome[T]]:
-        """What each part answers, or why it does not, which need not be found out again of one that has just failed."""
-        failed = {part: part.health.breaker.reason for part in self.parts if part.health.breaker.circuit is Circuit.OPEN}
-        told = {each.part: each for each in ask_all([part for part in self.parts if part not in failed], call, self.patience)}
-        away = {part: Outcome[T](part, error=StorageUnavailableError(reason or "")) for part, reason in failed.items()}
-        return [(told | away)[part] for part in self.parts]
 
     def homes(self, key: str, having: Sequence[Part]) -> Sequence[Part]:
         """Where an object belongs that some parts have: a pack, into the last tier that has it."""

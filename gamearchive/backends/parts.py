@@ -44,36 +44,36 @@ class Part:
         self.is_settled = False
         """Whether its mark is known to be that of the whole storage."""
         self._clock = clock
-        self._is_near = _is_near(store)
+        self.is_near = _is_near(store)
 
-    def begin(self, call: Callable[[Part], T], *, measured: bool = False, aside: bool = True) -> Future[T]:
-        """Call; what comes of it counts for its health.
+    def call(self, call: Callable[[Part], T], *, measured: bool = False) -> Outcome[T]:
+        """Call it, here and now; what comes of it counts for its health.
 
         Args:
             call: what to do with it.
             measured: whether the time it takes tells how near the part is.
-            aside: whether to do so in a thread, even where it is near.
         """
-        future: Future[T] = Future()
-
-        def run() -> None:
-            started = self._clock.monotonic()
-            try:
-                result = call(self)
-            except BaseException as error:  # noqa: BLE001 - whoever looks at the future gets it
-                if isinstance(error, GameArchiveError) and not _is_away(error):  # it did answer
-                    self.health.succeed(self._clock.monotonic() - started if measured else None)
-                else:
-                    self.health.fail(str(error))
-                future.set_exception(error)
-            else:
-                self.health.succeed(self._clock.monotonic() - started if measured else None)
-                future.set_result(result)
-
-        if self._is_near and not aside:
-            run()
+        started = self._clock.monotonic()
+        result, error = None, None
+        try:
+            result = call(self)
+        except Exception as caught:  # noqa: BLE001 - whoever looks at the outcome gets it
+            error = caught
+        if error is None or (isinstance(error, GameArchiveError) and not _is_away(error)):  # it did answer
+            self.health.succeed(self._clock.monotonic() - started if measured else None)
         else:
-            threading.Thread(target=run, name=f"gamearchive-part-{self.name}", daemon=True).start()
+            self.health.fail(str(error))
+        return Outcome(self, result, error)
+
+    def begin(self, call: Callable[[Part], T], *, measured: bool = False) -> Future[Outcome[T]]:
+        """Call it in a thread of its own."""
+        future: Future[Outcome[T]] = Future()
+        run = threading.Thread(
+            target=lambda: future.set_result(self.call(call, measured=measured)),
+            name=f"gamearchive-part-{self.name}",
+            daemon=True,
+        )
+        run.start()
         return future
 
     def give_up(self, seconds: float) -> StorageUnavailableError:
@@ -104,17 +104,21 @@ def ask_in_turn(
     Yields:
         What each answered, as the answers come: also that of one that was not waited for, if it comes in time, or is the last.
     """
-    asked: dict[Future[T], Part] = {}
+    asked: dict[Future[Outcome[T]], Part] = {}
     left = list(parts)
     while left or asked:
         if left:
             part = left.pop(0)
-            asked[part.begin(call, measured=measured, aside=False)] = part
+            if part.is_near:
+                yield part.call(call, measured=measured)
+                continue
+            asked[part.begin(call, measured=measured)] = part
         done = wait(asked, timeout=patience if left else None, return_when=FIRST_COMPLETED).done
         if not done:
             part.give_up(patience)
         for future in done:
-            yield _outcome(asked.pop(future), future)
+            del asked[future]
+            yield future.result()
 
 
 def ask_all(parts: Sequence[Part], call: Callable[[Part], T], patience: float, *, needed: int = 0) -> list[Outcome[T]]:
@@ -129,20 +133,9 @@ def ask_all(parts: Sequence[Part], call: Callable[[Part], T], patience: float, *
     asked = {part.begin(call): part for part in parts}
     waiting = wait(asked, timeout=patience).not_done
     late = {future: asked[future].give_up(patience) for future in waiting}
-    while waiting and sum(future.done() and future.exception() is None for future in asked) < needed:
+    while waiting and sum(future.done() and future.result().error is None for future in asked) < needed:
         waiting = wait(waiting, return_when=FIRST_COMPLETED).not_done
-    return [
-        Outcome(part, error=late[future]) if future in waiting else _outcome(part, future) for future, part in asked.items()
-    ]
-
-
-def _outcome(part: Part, future: Future[T]) -> Outcome[T]:
-    error = future.exception()
-    if error is None:
-        return Outcome(part, future.result())
-    if not isinstance(error, Exception):
-        raise error
-    return Outcome(part, error=error)
+    return [Outcome(part, error=late[future]) if future in waiting else future.result() for future, part in asked.items()]
 
 
 def _is_away(error: GameArchiveError) -> bool:

@@ -103,13 +103,18 @@ def resync(
     with alone() if alien and not dry_run else nullcontext():
         for copies in alien:
             if not stopping():
-                there = [name for name, size in copies.sizes.items() if size is not None and part in (None, name)]
-                bad = [each for name in there if (each := _judge(archive, name, copies.key, prune=prune)) is not None]
-                gone = not dry_run and all(each.mendable for each in bad)
-                if gone:
-                    for each in bad:
-                        store.part(each.part).store.delete(each.key)
-                yield Resynced(copies.key, _length(copies), tuple((each, gone) for each in bad))
+                yield _settle_alien(archive, holdings, copies, part, prune=prune, dry_run=dry_run)
+
+
+def _settle_alien(
+    archive: Archive, holdings: CompositeHoldings, copies: Copies, part: str | None, *, prune: bool, dry_run: bool
+) -> Resynced:
+    there = [name for name, size in copies.sizes.items() if size is not None and part in (None, name)]
+    bad = [each for name in there if (each := _judge(archive, name, copies.key, prune=prune)) is not None]
+    gone = not dry_run and all(each.mendable for each in bad)
+    for each in bad if gone else ():
+        holdings.store.part(each.part).store.delete(each.key)
+    return Resynced(copies.key, _length(copies), tuple((each, gone) for each in bad))
 
 
 def _length(copies: Copies) -> int:
