@@ -157,15 +157,15 @@ class PackHoldings(Holdings):
         known = self._dictionaries.get((entity_type, number))
         if known is not None:
             return known
-        copies = self.dictionary_copies(entity_type, number)
-        good = [copy for copy in copies.values() if copy is not None]
-        if not good:
-            raise IntegrityError(
-                f"Both copies of dictionary {number} of type {entity_type!r} are missing or damaged: {', '.join(copies)}.",
-                hint="Put one of them back from a backup; without it, games compressed with it cannot be read.",
-            )
-        self._dictionaries[entity_type, number] = good[0]
-        return good[0]
+        for _, copy in self._copies(entity_type, number):
+            if copy is not None:
+                self._dictionaries[entity_type, number] = copy
+                return copy
+        copies = ", ".join(dictionary_keys(entity_type, number))
+        raise IntegrityError(
+            f"Both copies of dictionary {number} of type {entity_type!r} are missing or damaged: {copies}.",
+            hint="Put one of them back from a backup; without it, games compressed with it cannot be read.",
+        )
 
     def dictionary_copies(self, entity_type: str, number: int) -> dict[str, Dictionary | None]:
         """Each copy of a dictionary by its key; None for one that is missing or damaged, or cannot be asked for.
@@ -173,19 +173,23 @@ class PackHoldings(Holdings):
         Raises:
             StorageUnavailableError: if none is good, and it was for that.
         """
-        found: dict[str, Dictionary | None] = {}
+        return dict(self._copies(entity_type, number))
+
+    def _copies(self, entity_type: str, number: int) -> Iterator[tuple[str, Dictionary | None]]:
+        good = False
         refused: StorageUnavailableError | None = None
         for key in dictionary_keys(entity_type, number):
-            found[key] = None
+            copy = None
             try:
-                found[key] = Dictionary.from_bytes(key, self._whole(key))
+                copy = Dictionary.from_bytes(key, self._whole(key))
             except StorageUnavailableError as error:
                 refused = error
             except (NotFoundError, IntegrityError, UsageError):
                 pass
-        if refused is not None and not any(found.values()):
+            good |= copy is not None
+            yield key, copy
+        if refused is not None and not good:
             raise refused
-        return found
 
     def owner(self) -> str | None:
         try:

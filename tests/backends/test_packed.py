@@ -20,6 +20,7 @@ from gamearchive.model import Facts, Player, parse_location
 from gamearchive.packs.dictionary import dictionary_keys
 from gamearchive.stores.filesystem import FileSystemStore
 from gamearchive.stores.memory import MemoryStore
+from gamearchive.stores.wrapper import WrapperStore
 from gamearchive.testing import Fault, FaultyStore
 
 
@@ -247,3 +248,21 @@ def test_more_facts_than_one_index_takes_become_several_packs() -> None:
 def test_the_largest_payload_is_refused_where_the_record_is_made() -> None:
     with pytest.raises(UsageError, match="1073741824 bytes"):
         plain("huge", bytes(1 << 30))
+
+
+def test_of_a_dictionary_one_copy_is_read_unless_it_is_bad() -> None:
+    store, dictionary = MemoryStore(), small_dictionary()
+    PackHoldings(store).put_dictionary(dictionary)
+    asked: list[str] = []
+
+    class Watched(WrapperStore):
+        def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+            asked.append(key)
+            return super().get(key, offset, length)
+
+    first, second = dictionary_keys(dictionary.entity_type, dictionary.id)
+    for good in (True, False):
+        if not good:
+            store.put(first, b"bad")
+        assert PackHoldings(Watched(store)).dictionary(dictionary.entity_type, dictionary.id).checksum == dictionary.checksum
+    assert asked == [first, first, second]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import subprocess
 import sys
 import time
@@ -54,6 +56,24 @@ def restored(gamearchive: Run) -> list[bytes]:
     """All games, as ``restore`` gives them."""
     assert gamearchive("restore", "--status", "completed", "--output", "all.ndjson", "--force").code == 0
     return Path("all.ndjson").read_bytes().splitlines()
+
+
+def test_games_cost_few_requests(gamearchive: Run, bucket: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "botocore.endpoint")
+
+    def asked() -> list[str]:
+        names = re.findall(r"Making request for OperationModel\(name=(\w+)\)", caplog.text)
+        caplog.clear()
+        return names
+
+    payloads = fill(gamearchive, COUNT, 1)
+    changing = [name for name in asked() if not name.startswith(("Get", "Head", "List"))]
+    assert changing == ["PutObject"] * 4  # the archive's mark, the dictionary twice, and the pack
+    for number in (7, 200):
+        assert gamearchive("restore", f"g-{number}").out.encode() == payloads[number]
+        ranges = re.findall(r"'Range': 'bytes=(\d+)-(\d+)'", caplog.text)
+        assert max(int(last) - int(first) for first, last in ranges) < 64_000
+        assert asked() == ["GetObject", "GetObject"]  # the game, and its dictionary
 
 
 def test_damage_in_a_bucket_is_found_and_told(gamearchive: Run, rclone: Rclone, bucket: str) -> None:

@@ -62,6 +62,16 @@ def restored(gamearchive: Run) -> list[bytes]:
     return Path("all.ndjson").read_bytes().splitlines()
 
 
+@pytest.mark.only("sqlite", "the catalog has no part in it")
+def test_each_storage_is_fit_and_left_as_it_was(gamearchive: Run, storage: str, settle: Callable[[str, str], None]) -> None:
+    settle("home", storage)
+    fill(gamearchive, 20, 1)
+    ended = gamearchive("storage", "check", "--json")
+    items = [row for row in map(json.loads, ended.out.splitlines()) if row["type"] == "item"]
+    assert (ended.code, [row for row in items if row["result"] == "no" and row["check"] != "first"]) == (0, [])
+    assert gamearchive("verify", "--full").err == "Checked 20 games in 1 pack: all well.\n"
+
+
 def test_every_command(gamearchive: Run, storage: str, databases: Databases, settle: Callable[[str, str], None]) -> None:
     settle("home", storage)
     assert gamearchive("config", "check").code == 0
