@@ -109,11 +109,14 @@ class ForeignHoldings(Holdings):
         """Run a coroutine of the backend's on its loop.
 
         Raises:
-            StorageUnavailableError: for whatever it raises beside the errors of the contract.
+            StorageUnavailableError: for what the system refuses, such as a connection.
+            GameArchiveError: for whatever else it raises beside the errors of the contract: that may be one game's own fault.
         """
         try:
             return asyncio.run_coroutine_threadsafe(call, self._loop).result()
         except GameArchiveError:
             raise
-        except Exception as error:
+        except OSError as error:
             raise StorageUnavailableError(f"{self.name} failed: {type(error).__name__}: {error}") from error
+        except Exception as error:
+            raise GameArchiveError(f"{self.name} failed: {type(error).__name__}: {error}") from error

@@ -38,16 +38,25 @@ def shelved(tmp_path: Path, shelf: Shelf) -> Iterator[Place]:
     made.close()
 
 
-def test_a_poisoned_job_reaches_the_dead_letters_and_holds_nobody_up(shelved: Place, shelf: Shelf) -> None:
+@pytest.fixture
+def any_shelved(tmp_path: Path, shelf: Shelf, database_url: str) -> Iterator[Place]:
+    """The same on each engine in turn."""
+    settings = "[worker]\nmax_retries = 2\nretry_delay = '0s'\n"
+    made = Place(tmp_path / "home", database_url, settings=settings, backend=shelf)
+    yield made
+    made.close()
+
+
+def test_a_poisoned_job_reaches_the_dead_letters_and_holds_nobody_up(any_shelved: Place, shelf: Shelf) -> None:
     shelf.poison = {"g-37"}
-    shelved.enqueue_games(100)
-    events = shelved.run()
-    assert len(shelved.entries()) == 99
-    (dead,) = shelved.jobs(JobState.FAILED)
-    assert (dead.key.entity_id, dead.attempts, dead.error) == ("g-37", 3, "ValueError: g-37 is poison")
+    any_shelved.enqueue_games(100)
+    events = any_shelved.run()
+    assert len(any_shelved.entries()) == 99
+    (dead,) = any_shelved.jobs(JobState.FAILED)
+    assert (dead.key.entity_id, dead.attempts, dead.error) == ("g-37", 3, "Shelf failed: ValueError: g-37 is poison")
     failures = of(Failed, events)
     assert [(each.attempt, each.final) for each in failures] == [(1, False), (2, False), (3, True)]
-    _, history = shelved.queue.get(dead.id)
+    _, history = any_shelved.queue.get(dead.id)
     assert [(attempt.outcome, attempt.worker) for attempt in history] == [(Outcome.ERROR, "here")] * 3
     first = next(number for number, event in enumerate(events) if isinstance(event, Failed))
     assert sum(batch.games for batch in of(Batch, events[:first] + events[first : first + 12])) >= 90
@@ -86,18 +95,18 @@ def test_while_the_storage_is_away_jobs_wait_and_count_no_attempt(shelved: Place
     assert [event.what for event in of(Reachable, events)] == ["storage"]
 
 
-def test_what_has_waited_for_the_storage_is_archived_by_priority(shelved: Place, shelf: Shelf) -> None:
+def test_what_has_waited_for_the_storage_is_archived_by_priority(any_shelved: Place, shelf: Shelf) -> None:
     shelf.down = True
     for number in range(120):
-        shelved.enqueue(game(number), sender=Sender(priority=ArchivalPriority(number % 4)))
+        any_shelved.enqueue(game(number), sender=Sender(priority=ArchivalPriority(number % 4)))
     stopping = threading.Event()
     events: list[Event] = []
     options = {"burst": False, "batch_size": 20, "stopping": stopping.is_set}
-    thread = threading.Thread(target=lambda: events.extend(shelved.run(**options)))
+    thread = threading.Thread(target=lambda: events.extend(any_shelved.run(**options)))
     thread.start()
-    until(lambda: len(of(Unreachable, shelved.told)) >= 2)
+    until(lambda: len(of(Unreachable, any_shelved.told)) >= 2)
     shelf.down = False
-    until(shelved.is_empty)
+    until(any_shelved.is_empty)
     stopping.set()
     thread.join()
     urgency = [int(entity_id.removeprefix("g-")) % 4 for entity_id in shelf.archived]
@@ -180,21 +189,21 @@ def test_a_restart_of_postgresql_is_waited_for(tmp_path: Path, go_down: Callable
         server.stop()
 
 
-def test_a_worker_that_was_taken_for_dead_commits_nothing_and_comes_back(shelved: Place, shelf: Shelf) -> None:
+def test_a_worker_that_was_taken_for_dead_commits_nothing_and_comes_back(any_shelved: Place, shelf: Shelf) -> None:
     shelf.held = True
-    shelved.enqueue_games(5)
+    any_shelved.enqueue_games(5)
     stopping = threading.Event()
     events: list[Event] = []
-    thread = threading.Thread(target=lambda: events.extend(shelved.run(burst=False, stopping=stopping.is_set)))
+    thread = threading.Thread(target=lambda: events.extend(any_shelved.run(burst=False, stopping=stopping.is_set)))
     thread.start()
-    until(lambda: shelved.jobs(JobState.RUNNING))
-    with shelved.administration.database.write() as connection:  # as one that rescues does it
+    until(lambda: any_shelved.jobs(JobState.RUNNING))
+    with any_shelved.administration.database.write() as connection:  # as one that rescues does it
         connection.execute(text("DELETE FROM workers"))
         connection.execute(text("UPDATE jobs SET state = 0, worker = NULL, token = NULL, leased_at = NULL"))
     shelf.held = False
-    until(shelved.is_empty)
-    until(lambda: [worker.name for worker in shelved.queue.workers()] == ["here"])
+    until(any_shelved.is_empty)
+    until(lambda: [worker.name for worker in any_shelved.queue.workers()] == ["here"])
     stopping.set()
     thread.join()
     assert of(LeaseLost, events)
-    assert len(shelved.archived()) == 5
+    assert len(any_shelved.archived()) == 5
