@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,17 +14,28 @@ from gamearchive.tenure import TENURE_SECONDS, Tenure
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[Database]:
-    """The same database as another process has it."""
-    made = Database(f"sqlite:///{tmp_path / 'g.db'}")
-    made.create()
+def ours(database_url: str) -> Iterator[Database]:
+    made = Database(database_url)
     yield made
     made.close()
 
 
 @pytest.fixture
-def tenure(other: Database) -> Tenure:
-    return Tenure(Database(other.url.render_as_string()), ManualClock())
+def other(database: Database) -> Database:
+    """The same database as another process has it."""
+    return database
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def tenure(ours: Database, clock: ManualClock) -> Iterator[Tenure]:
+    made = Tenure(ours, clock)
+    yield made
+    made.rest()
 
 
 def is_free(database: Database) -> bool:
@@ -47,9 +57,7 @@ def test_it_is_kept_from_one_batch_to_the_next_and_let_go_at_rest(tenure: Tenure
     assert is_free(other)
 
 
-def test_one_who_wants_it_alone_gets_it_though_batches_never_end(other: Database) -> None:
-    clock = ManualClock()
-    tenure = Tenure(Database(other.url.render_as_string()), clock)
+def test_one_who_wants_it_alone_gets_it_though_batches_never_end(tenure: Tenure, clock: ManualClock, other: Database) -> None:
     over = threading.Event()
 
     def work() -> None:

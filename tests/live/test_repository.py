@@ -832,6 +832,7 @@ def test_a_closed_repository_says_so(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.only("sqlite", "nothing comes as far as a database")
 @pytest.mark.parametrize(
     "wrong",
     [
