@@ -224,6 +224,10 @@ class Holdings(ABC):
         del key
         return ()
 
+    def failing(self) -> Sequence[tuple[str, str]]:
+        """The parts of a storage that have failed and are not back yet, by name, and why."""
+        return ()
+
     def tier_of(self, key: str) -> str | None:
         """The tier that a pack lies in; None where there are none, or it cannot be asked."""
         del key

@@ -87,6 +87,10 @@ class CompositeHoldings(PackHoldings):
     def mend(self, key: str) -> Sequence[str]:
         return self.mender.mend(key)
 
+    def failing(self) -> Sequence[tuple[str, str]]:
+        reasons = {part.name: part.health.breaker.reason for part in self.store.parts}
+        return [(name, reason) for name, reason in reasons.items() if reason is not None]
+
     def tier_of(self, key: str) -> str | None:
         return self.store.tier_of(key)
 

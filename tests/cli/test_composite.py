@@ -127,11 +127,15 @@ def test_a_part_that_is_away_is_caught_up_when_it_is_back(gamearchive: Run) -> N
     payloads = fill(gamearchive)
     Path("b").rename("elsewhere")
     payloads += fill(gamearchive, first=COUNT)
-    assert restored(gamearchive) is not None
+    Path("one.ndjson").write_bytes(games(1, first=2 * COUNT)[0].payload)
+    told = gamearchive("archive", "one.ndjson")
+    assert "Part 'b' of the storage did not get everything" in told.err
+    assert told.code == 0
+    payloads.append(Path("one.ndjson").read_bytes())
     assert not Path("b").exists()  # a disk that is not mounted is not written to
     Path("elsewhere").rename("b")
     ended = gamearchive("storage", "resync", "--json")
-    assert (ended.code, summary(ended)["missing"], summary(ended)["repaired"]) == (0, 3, 3)
+    assert (ended.code, summary(ended)["missing"], summary(ended)["repaired"]) == (0, 4, 4)
     assert contents("a") == contents("b")
     assert sorted(restored(gamearchive)) == sorted(payloads)
 

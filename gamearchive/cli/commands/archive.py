@@ -209,6 +209,9 @@ async def _archive(
                     _tell(context, step, kept)
                     tally.add(step)
                     report(tally.count["archived"] + tally.count["skipped"], None)
+            for part, reason in manager.core.holdings.failing():
+                message = f"Part {part!r} of the storage did not get everything, and will when it can: {reason}"
+                context.output.problem({"code": "notice", "message": message}, message)
     seconds = context.clock.monotonic() - started
     _tell_missing(context, tally)
     sentence = tally.sentence(seconds) if queued is None else tally.sentence_spooled(seconds)
