@@ -140,7 +140,8 @@ def _check_shared(
         if any(each.reason == _NO_COPY for each in found):
             gone.add((dictionary.entity_type, dictionary.id))
         yield found
-    yield _check_copies(archive, None, full=full, repair=repair)
+    if found := _check_copies(archive, None, full=full, repair=repair):
+        yield found
 
 
 def _pairs(archive: Archive) -> Iterator[tuple[PackRow | None, HeldPack | None]]:

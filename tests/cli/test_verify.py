@@ -116,7 +116,17 @@ def test_harm_is_found_and_the_lost_games_are_named(
         items, _ = told(ended)
         assert sums(ended) == (3, 220, *full, 0)
         for item in items:
-            assert list(item) == ["type", "finding", "object", "entity_type", "entity_id", "revision", "reason", "repaired"]
+            assert list(item) == [
+                "type",
+                "finding",
+                "object",
+                "part",
+                "entity_type",
+                "entity_id",
+                "revision",
+                "reason",
+                "repaired",
+            ]
             assert item["finding"] == ("missing" if harm is remove else "damaged")
             assert str(pack).endswith(str(item["object"]))
             assert item["repaired"] is False

@@ -243,9 +243,10 @@ async def _move(context: Context, old: str, new: str) -> int:
     if stopped:
         sentence = f"Interrupted: {done}. Run it again to go on."
     else:
+        again = "this once more with --storage OLD" if setting == "storage" else "`gamearchive storage resync`"
         sentence = (
             f"{format_count(counts['objects'], 'object')} at {mask(new)}, {done}. Now set `{setting}` to it, begin anew what "
-            "archives or reads, and run this once more with --storage OLD for what has come until then."
+            f"archives or reads, and run {again} for what has come until then."
         )
     context.output.summary({**counts, "setting": setting, "complete": not stopped}, sentence)
     return 3 if counts["damaged"] else 0
