@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from gamearchive.administration import Administration
+from gamearchive.administration import LOCK_WAIT_SECONDS, Administration
 from gamearchive.archive import Archive
 from gamearchive.catalog import Catalog
 from gamearchive.database.sqlite import shorten_log
@@ -87,7 +87,8 @@ class BackingUp(Scheduled):
     def do(self, turn: Turn) -> Mapping[str, int]:
         result = {"new_packs": 0, "new_bytes": 0, "backups": 0}
         destination = self.administration.settings.backup_destination or ""
-        for step in self.administration.backups.made(destination, stopping=turn.is_over):
+        made = self.administration.backups.made(destination, lock_wait=LOCK_WAIT_SECONDS, stopping=turn.is_over)
+        for step in made:
             if isinstance(step, Made):
                 result = {"new_packs": step.new_packs, "new_bytes": step.new_bytes, "backups": 1}
             elif step.problem is not None:

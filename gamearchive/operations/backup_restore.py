@@ -52,6 +52,7 @@ def put_back(
     _check(manifest, archive)
     archive.holdings.claim(manifest.archive)
     archive.holdings.sweep()
+    yield from _put_dictionaries(vault, manifest, archive)  # first: a storage may look into the packs that it is given
     there = {held.key: held.stored_bytes for held in archive.holdings.packs()}
     for kept in manifest.packs:
         if stopping():
@@ -60,7 +61,6 @@ def put_back(
             yield _put_pack(vault, kept, archive)
     for key in manifest.lost:
         yield PutBack(key, problem=f"{key} was lost already when the backup was made.")
-    yield from _put_dictionaries(vault, manifest, archive)
     contents = Contents(vault, manifest)
     with archive.catalog.database.anew() as fresh:
         for rows in dump.put_back(fresh, contents.section):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from archiving import flip
-from daemons import Place
+from daemons import Place, until
 from sqlalchemy import text
 
 from gamearchive.clock import SystemClock
@@ -16,7 +17,7 @@ from gamearchive.database.engine import Database
 from gamearchive.database.sqlite import shorten_log
 from gamearchive.events import Damage, Duty, Event
 from gamearchive.leases import WorkerSession
-from gamearchive.maintenance import Verification
+from gamearchive.maintenance import BackingUp, Verification
 from gamearchive.schedule import parse_schedule
 from gamearchive.units import SECOND
 
@@ -106,3 +107,27 @@ def test_a_log_that_has_grown_long_is_cut_off_and_a_short_one_left_alone(tmp_pat
     assert shorten_log(database.engine, database.path)
     assert log.stat().st_size == 0
     database.close()
+
+
+def test_a_backup_is_made_when_it_is_time(place: Place, tmp_path: Path) -> None:
+    place.enqueue_games(20)
+    place.run()
+    events: list[Event] = []
+    administration = place.administration
+    administration.settings = replace(administration.settings, backup_destination=str(tmp_path / "backups"))
+    duty = BackingUp(administration, "here", parse_schedule("daily 02:00"), events.append, lambda: False)
+    duty.look()
+    (done,) = events
+    assert isinstance(done, Duty)
+    assert (done.duty, done.result["backups"], done.result["new_packs"] > 0) == ("backup", 1, True)
+    duty.look()
+    assert len(events) == 1
+    flip(next(place.packs.rglob("*.zst")), 40)
+    administration.settings = replace(administration.settings, backup_destination=str(tmp_path / "other"))
+    again = BackingUp(administration, "here", parse_schedule("every 1s"), events.append, lambda: False)
+    until(lambda: again.look() or len(events) > 1)
+    assert any(isinstance(event, Damage) for event in events)
+    left = BackingUp(administration, "here", parse_schedule("every 1s budget 0.001s"), events.append, lambda: False)
+    events.clear()
+    until(lambda: left.look() or bool(events))
+    assert [event.result["backups"] for event in events if isinstance(event, Duty)] == [0]
