@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from gamearchive.composition import Composition, MoveRule, PartPlan
 from gamearchive.errors import ConfigurationError, UsageError
 from gamearchive.schedule import Schedule, parse_schedule
 from gamearchive.units import parse_duration, parse_size
@@ -212,3 +213,36 @@ PART: Mapping[str, Callable[[Given, str], str | float | Sequence[str]]] = {
     "move_min_size": as_size,
 }
 """The options that ``[[composite.part]]`` may say, and what reads each of them."""
+
+
+def part_plan(said: Mapping[str, Any], which: str) -> PartPlan:
+    """A part of ``[composite]``, of which the options that are said have been read.
+
+    Raises:
+        ConfigurationError: if one is missing that it cannot be without.
+    """
+    missing = [key for key in ("name", "url") if key not in said]
+    if not missing and "move_after" not in said and any(key.startswith("move_") for key in said):
+        missing = ["move_after"]
+    if missing:
+        raise ConfigurationError(
+            f"`{which}` does not say its `{missing[0]}`.", hint="The README has an example of [composite]."
+        )
+    rule = None
+    if "move_after" in said:
+        rule = MoveRule(said["move_after"], said.get("move_types", ()), said.get("move_min_size", 0))
+    return PartPlan(said["name"], said["url"], **{key: said[key] for key in ("tier",) if key in said}, rule=rule)
+
+
+def shown_composition(composite: Composition) -> dict[str, PolicyValue | None]:
+    """What ``[composite]`` says, by its keys, secrets masked."""
+    values: dict[str, PolicyValue | None] = {"composite.write_quorum": composite.write_quorum}
+    for part in composite.parts:
+        values |= {f"composite.{part.name}.url": mask(part.url), f"composite.{part.name}.tier": part.tier}
+        if part.rule is not None:
+            values[f"composite.{part.name}.move_after"] = f"{part.rule.after:.15g}s"
+            if part.rule.types:
+                values[f"composite.{part.name}.move_types"] = part.rule.types
+            if part.rule.min_bytes:
+                values[f"composite.{part.name}.move_min_size"] = part.rule.min_bytes
+    return values

@@ -36,7 +36,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gamearchive.composition import Composition, MoveRule, PartPlan
+from gamearchive.composition import Composition, PartPlan
 from gamearchive.errors import ConfigurationError, UsageError
 from gamearchive.given import (
     COMPOSITE,
@@ -53,6 +53,8 @@ from gamearchive.given import (
     as_size,
     as_storage,
     mask,
+    part_plan,
+    shown_composition,
 )
 from gamearchive.schedule import Schedule
 
@@ -176,7 +178,7 @@ class Settings:
         if self.backup_destination is not None:
             values["backup.destination"] = mask(self.backup_destination)
         values |= {f"schedule.{duty}": str(schedule) for duty, schedule in self.schedules.items()}
-        return values if self.composite is None else values | _shown_composition(self.composite)
+        return values if self.composite is None else values | shown_composition(self.composite)
 
 
 def load_settings(flags: Mapping[str, str | None] | None = None, config: str | None = None) -> Settings:
@@ -229,7 +231,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
         if "storage" in given:
             composite = None  # the environment or a flag says something else
         else:
-            sources |= dict.fromkeys(("storage", *_shown_composition(composite)), f"file {file}")
+            sources |= dict.fromkeys(("storage", *shown_composition(composite)), f"file {file}")
             given["storage"] = Given(composite.url, f"file {file}")
     home = _representable(_home(given.get("home")))
     return Settings(
@@ -367,38 +369,10 @@ def _composite(table: Mapping[str, object], file: Path) -> Composition | None:
         part = _table(value, prefix, file)
         _refuse_unknown(part, tuple(PART), f"{prefix}: ", file)
         plans.append(
-            _part({key: PART[key](Given(each, f"file {file}"), f"{prefix}: {key}") for key, each in part.items()}, prefix)
+            part_plan({key: PART[key](Given(each, f"file {file}"), f"{prefix}: {key}") for key, each in part.items()}, prefix)
         )
     options = {key: COMPOSITE[key](Given(said[key], f"file {file}"), f"composite.{key}") for key in COMPOSITE if key in said}
     return Composition(tuple(plans), **options)
-
-
-def _part(said: Mapping[str, Any], which: str) -> PartPlan:
-    missing = [key for key in ("name", "url") if key not in said]
-    if not missing and "move_after" not in said and any(key.startswith("move_") for key in said):
-        missing = ["move_after"]
-    if missing:
-        raise ConfigurationError(
-            f"`{which}` does not say its `{missing[0]}`.", hint="The README has an example of [composite]."
-        )
-    rule = None
-    if "move_after" in said:
-        rule = MoveRule(said["move_after"], said.get("move_types", ()), said.get("move_min_size", 0))
-    return PartPlan(said["name"], said["url"], **{key: said[key] for key in ("tier",) if key in said}, rule=rule)
-
-
-def _shown_composition(composite: Composition) -> dict[str, PolicyValue | None]:
-    """What ``[composite]`` says, by its keys, secrets masked."""
-    values: dict[str, PolicyValue | None] = {"composite.write_quorum": composite.write_quorum}
-    for part in composite.parts:
-        values |= {f"composite.{part.name}.url": mask(part.url), f"composite.{part.name}.tier": part.tier}
-        if part.rule is not None:
-            values[f"composite.{part.name}.move_after"] = f"{part.rule.after:.15g}s"
-            if part.rule.types:
-                values[f"composite.{part.name}.move_types"] = part.rule.types
-            if part.rule.min_bytes:
-                values[f"composite.{part.name}.move_min_size"] = part.rule.min_bytes
-    return values
 
 
 def _by_type(value: object, key: str, file: Path) -> Iterator[tuple[str, dict[str, object]]]:

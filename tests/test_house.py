@@ -36,7 +36,7 @@ FLOORS = """
     forms:       errors encoding
     strategy:    errors model encoding facts forms
     files:       errors
-    given:       errors model units schedule
+    given:       errors model units schedule composition
     settings:    errors model units schedule composition given
     policy:      errors model units expression
     readers:     errors model facts
