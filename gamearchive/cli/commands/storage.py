@@ -107,7 +107,7 @@ def resync(
     full: Annotated[bool, option("--full", help="Compare every byte, and not only lengths.")] = False,
     prune: Annotated[bool, option("--prune", help="Remove also what is not known to be needless.")] = False,
     dry_run: Annotated[bool, option("-n", "--dry-run", help="Only say what would be done.")] = False,
-    yes: Annotated[bool, option("-y", "--yes", help="Do not ask before --prune removes something.")] = False,
+    yes: Annotated[bool, option("-y", "--yes", help="Do not ask before anything is removed.")] = False,
 ) -> int:
     """Bring the parts of the storage up to date, and move what is due to the next tier.
 
