@@ -16,6 +16,7 @@ from running import Ended, Run
 from s3_servers import Rclone
 
 KEYS = ["type", "backup_id", "new_packs", "reused_packs", "new_bytes", "total_bytes"]
+COMPOSITE = '[composite]\n[[composite.part]]\nname = "part"\nurl = "file:///nowhere/at/all"\n'
 LISTED = [
     "type",
     "backup_id",
@@ -164,6 +165,17 @@ def test_an_archive_that_is_there_is_not_touched(gamearchive: Run, databases: Da
     ended = gamearchive("backup", "restore", "backups", "--to", "other", *other[2:])
     assert (ended.code, "packs of another archive" in ended.err) == (18, True)
     assert everything(gamearchive) == before
+
+
+@pytest.mark.only("sqlite", "the database is to be in the new home")
+def test_what_the_settings_file_says_of_places_is_about_another_archive(gamearchive: Run) -> None:
+    create(gamearchive)
+    where = 'database = "sqlite:///home/gamearchive.db"\n'
+    for storage in (f'storage = "{Path("home/packs").absolute().as_uri()}"\n', COMPOSITE):
+        Path("gamearchive.toml").write_text(where + storage)
+        assert summary(gamearchive("backup", "restore", "backups", "--to", "new", "--json"))["packs"] == 3
+        assert {path.name for path in Path("new").iterdir()} >= {"gamearchive.db", "packs"}
+        shutil.rmtree("new")
 
 
 def test_one_game_comes_out_of_a_backup_as_it_went_in(gamearchive: Run) -> None:

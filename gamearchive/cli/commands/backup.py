@@ -151,10 +151,13 @@ def forget(
 def _moved(settings: Settings) -> Settings:
     """Settings for another home: what the file says of where things are is about the archive that it is the file of."""
     moved = settings.moved_to(settings.home)
-    places = {
-        key: getattr(moved, key) for key in ("database", "storage") if settings.sources[key].startswith(("file", "default"))
-    }
-    return replace(settings, **places)
+    given = {key: getattr(settings, key) for key in ("database", "storage") if _is_given(settings.sources[key])}
+    return replace(moved, **given)
+
+
+def _is_given(source: str) -> bool:
+    """Whether a setting comes with this very command."""
+    return source.startswith(("flag", "environment"))
 
 
 async def _create(context: Context, destination: str | None, tag: str | None, lock_wait: float) -> int:
