@@ -50,6 +50,7 @@ busy, answers      the games that somebody works on, and those that somebody wan
 -- services
 query              what to look for, and the statement it becomes
 accession          how entries come into the catalog, all of a batch in one transaction
+repacking          how games move from pack to pack in the catalog
 catalog            what is archived, where it lies, and how sure that is
 journal            snapshots of games in play, each of the server that plays it
 jobs               games that are to be archived: the states of a job, and what was tried
@@ -66,14 +67,15 @@ adoption           packs as they lie in the storage, taken into the catalog
 -- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild, check, thaw,
                    resync, tiering, relocation, backup, backup_check, backup_restore, forget, drill
 -- the archive     as one object, asynchronous
+tenure             the archive held for more than a batch
 lanes              a thread for reading, and one for whatever writes
-desk, storage      the queue, and storages, as an administrator has them
+desk, packdesk     the queue and the packs as an administrator has them
+storage            storages as an administrator has them
 custody            backups likewise
 administration     the parts put together from settings, with one method for each verb
 archivers          where archiving is done beside a game server: in threads, or in a process of its own
 parcels, worker    what waits to be archived, and who sees to it: batches, priorities, retries
 manager            administration with a worker: the archive as a game server has it
-tenure             the archive held for more than a batch
 slot, daemon       archiving what waits in the queue, by itself: ``gamearchive worker run``
 scheduled          duties that one of all daemons does, when it is time
 upkeep             what a daemon does for a storage in several parts
@@ -94,8 +96,8 @@ cli                the command line: it parses, calls one method, and shows the 
 =================  =========================================================================================================
 
 Some things are one module's alone: SQLAlchemy is known to the database and what is built on it alone (``query``, ``accession``,
-``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``, and in ``backends`` the packs in
-PostgreSQL), boto3 to ``stores.s3``, cryptography to ``keyring``, Typer and Rich to ``cli``, the standard streams to
+``repacking``, ``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``, and in ``backends`` the
+packs in PostgreSQL), boto3 to ``stores.s3``, cryptography to ``keyring``, Typer and Rich to ``cli``, the standard streams to
 ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``. Every parameter of an SQL
 statement is bound, and nothing is ever unpickled.
 

@@ -7,6 +7,7 @@ caller numbers them again. Writers take turns (`Database.write`), so that what i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -80,11 +81,14 @@ class _Ends(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PackRow:
-    """A pack that the catalog names: its key, its length, and the dictionary that its frames need."""
+    """A pack that the catalog names: its key, its length, and the dictionary that its frames need; of one that is added, also
+    whether it is dense.
+    """
 
     key: str
     stored_bytes: int
     dictionary_id: int | None = None
+    dense: bool = False
 
 
 class Accession:
@@ -126,7 +130,8 @@ class Accession:
         pack_ids = self._add_packs(pack_rows, ordered, ends.entry)
         self._add_batches(groups, ends)
         batch_ids = [batch for batch, group in enumerate(groups.values(), ends.batch) for _ in group]
-        self._add_entries(ordered, batch_ids, pack_ids, ends.entry, latest)
+        dense = {row.key for row in pack_rows if row.dense}
+        self._add_entries(ordered, batch_ids, pack_ids, ends.entry, latest, dense)
         self._supersede([row for row in [games[key].row for key in latest if key in games] if row is not None])
         return range(ends.batch, ends.batch + len(groups))
 
@@ -222,6 +227,7 @@ class Accession:
         pack_ids: Mapping[str, int],
         next_entry: int,
         latest: Mapping[EntityKey, int],
+        dense: AbstractSet[str],
     ) -> None:
         player_ids = self._names.player_ids(self._connection, ordered)
         stored = self._database.players.stored
@@ -234,7 +240,7 @@ class Accession:
             rows.append((
                 entry_id, key, entry.revision, None if alone or latest[entry.key] == entry.revision else 1, batch_id,
                 pack_ids[place.pack], place.frame_offset, place.frame_bytes, place.record_offset, entry.raw_bytes,
-                None if entry.stored_bytes == place.frame_bytes else entry.stored_bytes, entry.checksum,
+                entry.stored_bytes if place.pack in dense or entry.stored_bytes != place.frame_bytes else None, entry.checksum,
                 facts.created_at, facts.completed_at, player_ids[facts.winner] if facts.winner else None, stored(seats),
             ))  # fmt: skip
             hashes.append((number, entry_id))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -41,6 +41,7 @@ from gamearchive.keyring import load_keyring
 from gamearchive.lanes import Lanes
 from gamearchive.model import ArchiveEntry, EntityKey, Sender
 from gamearchive.ownership import adopt_owner, check_owner
+from gamearchive.packdesk import PackDesk
 from gamearchive.query import ArchiveQuery
 from gamearchive.queue import JobQueue
 from gamearchive.settings import Settings
@@ -115,6 +116,11 @@ class Administration(Lanes):
         return Custody(
             self.settings, lambda: self.core, self.clock, self.is_own, lambda steps: self._stream(steps, self._writing)
         )
+
+    @cached_property
+    def packs(self) -> PackDesk:
+        """The archive's packs, to be made denser."""
+        return PackDesk(self.database, lambda: self.core, partial(self._stream, executor=self._writing))
 
     def succeed(self, backend: TwoMethods) -> None:
         """Put another backend in the place of the present one, whose games are still read from it."""

@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from gamearchive.accession import Latest, PackRow
-from gamearchive.archive import Archive
+from gamearchive.accession import Latest
+from gamearchive.archive import Archive, pack_row
 from gamearchive.backends.base import PackContents
 from gamearchive.catalog import DictionaryRow
 from gamearchive.errors import IntegrityError, NotFoundError
@@ -121,8 +121,7 @@ class Adoption:
                 size = self._dictionary_bytes(entity_type, number, expected)  # 0 if it is lost: verify will say so
                 catalog.add_dictionary(DictionaryRow(number, entity_type, expected, size))
         if entries:
-            rows = [PackRow(each.pack.key, each.pack.stored_bytes, each.pack.dictionary_id) for each in named]
-            catalog.add(entries, rows, late=True)
+            catalog.add(entries, [pack_row(each.pack) for each in named], late=True)
             marks = {entry: lost[entry.key, entry.checksum] for entry in entries if (entry.key, entry.checksum) in lost}
             if marks:
                 catalog.mark_damaged(marks, marks)

@@ -34,7 +34,7 @@ from gamearchive.model import (
     id_problem,
     is_text,
 )
-from gamearchive.packs.dictionary import MIN_SAMPLES, Dictionary, train
+from gamearchive.packs.dictionary import DENSE_DICTIONARY_BYTES, DICTIONARY_BYTES, MIN_SAMPLES, Dictionary, train
 from gamearchive.query import ArchiveQuery
 
 _ATTEMPTS = 20
@@ -212,7 +212,7 @@ class Archive:
     def put(self, plan: Plan) -> Deposit:
         """Put the bytes of a plan into packs: durable and read back, but in no catalog yet."""
         deposits = [
-            self.holdings.put(entries, payloads, self._dictionary(entries[0].entity_type, payloads))
+            self.holdings.put(entries, payloads, self.dictionary(entries[0].entity_type, payloads))
             for entries, payloads in _groups(plan)
         ]
         return Deposit(
@@ -229,18 +229,18 @@ class Archive:
         if plan.returned:
             self.catalog.mark_damaged(plan.returned, {})
         while plan.entries:
-            rows = [PackRow(pack.key, pack.stored_bytes, pack.dictionary_id) for pack in deposit.packs]
+            rows = [pack_row(pack) for pack in deposit.packs]
             try:
                 plan.committed(self.catalog.add(deposit.entries, rows, plan.known, settle=settle))
             except OvertakenError:
-                self._withdraw(deposit.packs)
+                self.withdraw(deposit.packs)
                 attempts += 1
                 if attempts == _ATTEMPTS:
                     raise
                 plan = self.plan(plan.records, plan.sender, plan.on_conflict)
                 deposit = self.put(plan)
             except LeaseLostError:
-                self._withdraw(deposit.packs)
+                self.withdraw(deposit.packs)
                 raise
             else:
                 return Added(deposit.entries, plan.skipped, plan.conflicts, sum(row.stored_bytes for row in rows))
@@ -268,24 +268,29 @@ class Archive:
             IntegrityError: if they are lost or damaged.
             StorageUnavailableError: if they cannot be asked for.
         """
-        try:
-            return self.holdings.get(entry)
-        except NotFoundError as error:
-            raise IntegrityError(
-                f"Game {entry.entity_id!r} of type {entry.entity_type!r} is lost: its pack {entry.place.pack} is gone.",
-                hint="Put the pack back from a backup, or run `gamearchive verify` to see all that is missing.",
-            ) from error
+        while True:
+            try:
+                return self.holdings.get(entry)
+            except NotFoundError as error:
+                now = self.catalog.get(entry.entity_id, entry.entity_type, entry.revision)
+                if now is None or now.place == entry.place:
+                    raise IntegrityError(
+                        f"Game {entry.entity_id!r} of type {entry.entity_type!r} is lost: its pack {entry.place.pack} is gone.",
+                        hint="Put the pack back from a backup, or run `gamearchive verify` to see all that is missing.",
+                    ) from error
+                entry = now  # another pack has taken the place of that one since the entry was looked up
 
-    def _withdraw(self, packs: Iterable[HeldPack]) -> None:
+    def withdraw(self, packs: Iterable[HeldPack]) -> None:
+        """Remove packs that were put, unless the catalog names them after all."""
         for pack in packs:
             if not self.catalog.has_pack(pack.key):
                 with suppress(UnsupportedError, RetainedError):  # it stays then, and nobody names it
                     self.holdings.remove(pack.key)
 
-    def _dictionary(self, entity_type: str, payloads: Sequence[bytes]) -> Dictionary | None:
+    def dictionary(self, entity_type: str, payloads: Sequence[bytes]) -> Dictionary | None:
         """The dictionary to compress games of a type with: the one in use, or one trained now if there are games enough."""
         if entity_type not in self._dictionaries:
-            self._dictionaries[entity_type] = self._current(entity_type)
+            self._dictionaries[entity_type] = self._current(entity_type, DICTIONARY_BYTES)
         found = self._dictionaries[entity_type]
         if found is not None:
             return found
@@ -294,19 +299,30 @@ class Archive:
         if there < max(MIN_SAMPLES, self._tried.get(entity_type, 0) * 10):
             return None
         self._tried[entity_type] = there
-        try:
-            trained = train(entity_type, self._samples(entity_type, payloads))
-            if trained is not None:
-                self.holdings.put_dictionary(trained)
-        except UnsupportedError:
-            return None
-        if trained is not None:
-            self.catalog.add_dictionary(DictionaryRow(trained.id, entity_type, trained.checksum, len(trained.data)))
-            self._dictionaries[entity_type] = trained
-        return trained
+        trained = train(entity_type, self._samples(entity_type, payloads))
+        return trained if trained is not None and self.use(trained) else None
 
-    def _current(self, entity_type: str) -> Dictionary | None:
-        rows = [row for row in self.catalog.dictionaries() if row.entity_type == entity_type]
+    def use(self, dictionary: Dictionary) -> bool:
+        """Keep a dictionary, and compress games of its type with it from now on, densely if it is a large one; False where none
+        can be kept.
+        """
+        try:
+            self.holdings.put_dictionary(dictionary)
+        except UnsupportedError:
+            return False
+        self.catalog.add_dictionary(
+            DictionaryRow(dictionary.id, dictionary.entity_type, dictionary.checksum, len(dictionary.data))
+        )
+        if len(dictionary.data) <= DICTIONARY_BYTES:
+            self._dictionaries[dictionary.entity_type] = dictionary
+        return True
+
+    def dense_dictionary(self, entity_type: str, payloads: Sequence[bytes]) -> Dictionary | None:
+        """The dictionary to pack games of a type densely with: the last one there is, or one trained now."""
+        return self._current(entity_type, DENSE_DICTIONARY_BYTES) or self.dictionary(entity_type, payloads)
+
+    def _current(self, entity_type: str, most: int) -> Dictionary | None:
+        rows = [row for row in self.catalog.dictionaries() if row.entity_type == entity_type and row.stored_bytes <= most]
         copies = self.holdings.dictionary_copies(entity_type, rows[-1].id) if rows else {}
         return next((copy for copy in copies.values() if copy is not None), None)
 
@@ -320,6 +336,11 @@ class Archive:
                 with suppress(IntegrityError):  # a game that is lost teaches nothing, and must not keep others out
                     samples.append(self.read(entry))
         return samples
+
+
+def pack_row(held: HeldPack) -> PackRow:
+    """A pack as the catalog names it."""
+    return PackRow(held.key, held.stored_bytes, held.dictionary_id, held.dense)
 
 
 def _groups(plan: Plan) -> list[tuple[list[ArchiveEntry], list[bytes]]]:

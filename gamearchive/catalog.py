@@ -33,6 +33,7 @@ from gamearchive.database.schema import (
 from gamearchive.errors import NoArchiveError, UsageError
 from gamearchive.model import ArchiveEntry, EntityKey, Facts, Place, decode_id
 from gamearchive.query import ArchiveQuery, Resolved, SortField, encode_cursor, select_count, select_page
+from gamearchive.repacking import PackUse, Repacking, uses
 
 CHUNK = 1_000
 """So many rows are read or looked up at a time."""
@@ -329,6 +330,22 @@ class Catalog:
         joined = entries.join(packs, _WITHIN).outerjoin(damages, damages.c.entry_id == entries.c.id)
         with self.database.read() as connection:
             return PackCounts(*connection.execute(select(*counts).select_from(joined).where(packs.c.key == pack)).one())
+
+    def pack_uses(self) -> list[PackUse]:
+        """All packs with what of them is named, in the order in which that was archived."""
+        return uses(self.database, self._names)
+
+    def entries_in(self, keys: Sequence[str]) -> list[ArchiveEntry]:
+        """The entries whose bytes lie in some packs, in the order in which they were archived."""
+        with self.database.read() as connection:
+            return self._load(connection, Repacking(self.database, connection, keys).rows())
+
+    def repack(
+        self, keys: Sequence[str], before: Sequence[ArchiveEntry], after: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow]
+    ) -> None:
+        """Have other packs take the place of some: see `Repacking.move`. These are named no longer."""
+        with self.database.write() as connection:
+            Repacking(self.database, connection, keys).move(before, after, pack_rows)
 
     def add_dictionary(self, row: DictionaryRow) -> None:
         """Name a dictionary that lies on the backend. One that is named already stays."""

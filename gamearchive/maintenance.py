@@ -1,8 +1,10 @@
 """What a daemon does from time to time beside archiving: its duties, each in a thread of its own.
 
 - *tidy* forgets jobs that are done for long enough, and keeps SQLite's write-ahead log short, every minute;
-- *verify* reads packs byte by byte and reports what is damaged, when the settings' ``[schedule]`` says so. Of all daemons on a
-  database one does it; within a budget it goes on where it ended the last time;
+- *compact* makes packs denser (`operations.compaction`), when the settings' ``[schedule]`` says so. Of all daemons on a
+  database one does it;
+- *verify* reads packs byte by byte and reports what is damaged, likewise. Within a budget it goes on where it ended the last
+  time;
 - *backup* makes a backup at ``backup.destination``, likewise. What a run within a budget has copied, the next need not copy;
 - what a storage in several parts needs: see `upkeep`.
 """
@@ -16,9 +18,11 @@ from gamearchive.administration import LOCK_WAIT_SECONDS, Administration
 from gamearchive.archive import Archive
 from gamearchive.catalog import Catalog
 from gamearchive.database.sqlite import shorten_log
-from gamearchive.events import Damage, Listener
+from gamearchive.events import Damage, Listener, Trouble
 from gamearchive.operations.backup import Made
 from gamearchive.operations.verify import verify
+from gamearchive.packdesk import compact_packs, due_by
+from gamearchive.policy import policies_from
 from gamearchive.rounds import Rounds
 from gamearchive.scheduled import Scheduled, Turn, scheduled
 from gamearchive.units import SECOND
@@ -45,9 +49,28 @@ def duties(administration: Administration, worker: str, tell: Listener, *, stopp
 
     return [
         Rounds("tidy", TIDY_SECONDS, tidy, tell),
-        *scheduled((Verification, BackingUp), administration, worker, tell, stopping),
+        *scheduled((Compaction, Verification, BackingUp), administration, worker, tell, stopping),
         *storage_duties(administration, worker, tell, stopping),
     ]
+
+
+class Compaction(Scheduled):
+    """``compact``."""
+
+    name = "compact"
+
+    def do(self, turn: Turn) -> Mapping[str, int]:  # noqa: ARG002 - what is dense by now is passed over, wherever it was left
+        administration, counts = self.administration, Counter(replaced=0, packs=0, games=0, left=0)
+        due = due_by(policies_from(administration.settings.policies), administration.clock.now())
+        budget = self._schedule.budget_seconds
+        steps = compact_packs(
+            administration.database, administration.core, due, budget_seconds=budget, stopping=self.is_stopping
+        )
+        for step in steps:
+            counts.update(replaced=len(step.replaced), packs=len(step.packs), games=step.games, left=len(step.left))
+            for key, reason in step.left.items():
+                self.tell(Trouble(doing="compacting packs", message=f"Left as it is: {key}: {reason}"))
+        return counts
 
 
 class Verification(Scheduled):

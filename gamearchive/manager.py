@@ -245,12 +245,21 @@ class ArchiveManager(Administration):
         raise _not_yet("delete archived games", entity_type, older_than)
 
     async def compress_archives(self, entity_type: str, compress_after: timedelta) -> int:
-        """Pack densely what was archived some time ago.
+        """Pack densely what was archived some time ago: see `operations.compaction`.
+
+        Args:
+            entity_type: the type of the games.
+            compress_after: so long ago, or longer; ``timedelta(0)`` for all.
+
+        Returns:
+            How many revisions of games were packed anew.
 
         Raises:
-            UnsupportedError: always, for now.
+            LockedError: if another process is at it.
         """
-        raise _not_yet("repack archived games", entity_type, compress_after)
+        upto = self.clock.now() - compress_after // timedelta(microseconds=1)
+        steps = self.packs.compact(lambda _, archived_at: archived_at <= upto, entity_type=entity_type)
+        return sum([step.games async for step in steps])
 
     async def backup_archives(self, destination: str | Path, entity_type: str | None = None) -> int:
         """Make a backup of the whole archive: see `Custody.create`.

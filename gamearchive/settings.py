@@ -67,7 +67,7 @@ KEYS = ("home", "database", "storage", "max_record", "compression_level", "encry
 FACTS = ("id", "players", "winner", "status", "created_at", "completed_at")
 """The facts whose places ``[types.<type>.facts]`` may say."""
 
-DUTIES = ("tier", "resync", "verify", "backup")
+DUTIES = ("compact", "tier", "resync", "verify", "backup")
 """The periodic duties whose times ``[schedule]`` may say."""
 
 _DATABASES = re.compile(r"(sqlite|postgresql)(\+\w+)?://")

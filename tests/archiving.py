@@ -54,6 +54,9 @@ class Home:
     def path(self, key: str) -> Path:
         return self.packs_folder / key
 
+    def key(self, path: Path) -> str:
+        return path.relative_to(self.packs_folder).as_posix()
+
     def close(self) -> None:
         for database in self._databases:
             database.close()

@@ -69,6 +69,7 @@ def _warm_up() -> None:
             ["archive", str(source)],
             ["query"],
             ["rebuild", "--yes"],
+            ["compact", "--after", "0s"],
             ["restore", "--type", "game", "--output", f"{folder}/restored/"],
             ["verify"],
             ["backup", "create", f"{folder}/backups"],
@@ -268,6 +269,52 @@ def kill_putting_back_at(call: int, vault: Path, folder: Path, count: int) -> in
     examine(new, count)
     shutil.rmtree(new.home)
     return code
+
+
+def kill_compaction_at(call: int, home: Path, folder: Path, count: int) -> int:
+    """Kill ``compact`` of a copy of a home at a call: all games are there at once, in any reading, and it can be run again."""
+    import tracing
+
+    copied = in_file(folder / f"compacted-{call}")
+    shutil.copytree(home, copied.home)
+    code = tracing.run_and_kill_at(["compact", "--after", "0s", *copied.where], call).code
+    assert summary("restore", "--type", "game", "--output", f"{copied.home}.out/", *copied.where)["restored"] == count
+    assert {path.stem: path.read_bytes() for path in Path(f"{copied.home}.out").iterdir()} == payloads(count)
+    if call % 2:  # either the catalog is made anew from whatever packs there are, or the same command is run again
+        known = _known(copied)
+        assert summary("rebuild", "--yes", *copied.where)["records"] == count
+        assert _known(copied) == known
+    else:
+        assert summary("compact", "--after", "0s", *copied.where)["left"] == 0
+        assert summary("compact", "--after", "0s", *copied.where)["replaced"] == 0
+    examine(copied, count)
+    shutil.rmtree(copied.home)
+    shutil.rmtree(f"{copied.home}.out")
+    return code
+
+
+def _known(place: Place) -> list[tuple[object, ...]]:
+    """All that is known of the games of a home, in the order of archiving, but for where they lie."""
+    database = Database(place.url)
+    found = [
+        (entry.key, entry.revision, entry.checksum, entry.facts, entry.provenance)
+        for entry in Catalog(database).every(EVERYTHING)
+    ]
+    database.close()
+    return found
+
+
+def kill_compaction(seed: int, place: Place, source: Path, count: int) -> int:
+    """Archive games, kill ``compact`` at a random moment, again and again: each time all games are there; how often."""
+    chance = random.Random(seed)
+    assert summary("archive", str(source), *place.where)["failed"] == 0
+    killed = 0
+    for _ in range(4):
+        killed += run_and_kill(["compact", "--after", "0s", *place.where], chance.uniform(0, 0.25)) == KILLED
+        assert summary("query", "--count", *place.where)["count"] == count
+    assert summary("compact", "--after", "0s", *place.where)["left"] == 0
+    finish(source, place, count)
+    return killed
 
 
 def kill_restore(seed: int, place: Place, folder: Path, count: int) -> int:

@@ -57,7 +57,8 @@ FLOORS = """
 
     query:       errors model units database
     accession:   errors model database query
-    catalog:     errors model database query accession
+    repacking:   model database accession
+    catalog:     errors model database query accession repacking
     journal:     errors model database
     jobs:        model database
     steps:       database jobs
@@ -71,10 +72,11 @@ FLOORS = """
     archive:     errors model clock packs query accession catalog backends
     adoption:    errors model accession catalog backends archive
 
+    tenure:              clock database
     operations.ingest:   errors model readers backends archive
     operations.restore:  errors model names files archive
     operations.verify:   errors model accession catalog backends archive adoption
-    operations.rebuild:  errors model archive adoption
+    operations.rebuild:  errors model backends archive adoption
     operations.spool:    model readers queue
     operations.active:   errors model journal queue archive
     operations.check:    errors clock units stores backends
@@ -87,10 +89,12 @@ FLOORS = """
     operations.backup_restore:  errors database archive backups
     operations.forget:          errors backups
     operations.drill:           errors model files backups
+    operations.compaction: errors model packs accession repacking archive
     operations:
 
     lanes:
     desk:            errors model database jobs queue
+    packdesk:        policy database catalog archive ownership operations.compaction tenure
     storage:         errors model clock settings keyring stores backends ownership archive operations.check operations.thaw
     storage:         operations.resync operations.tiering operations.relocation
     custody:         errors model clock settings keyring stores catalog archive backups operations.verify operations.backup
@@ -98,7 +102,7 @@ FLOORS = """
     administration:  errors model clock settings keyring readers stores database query catalog backends ownership archive
     administration:  adoption lanes queue desk storage operations.ingest operations.restore operations.verify
     administration:  operations.rebuild
-    administration:  operations.spool operations.active custody
+    administration:  operations.spool operations.active custody packdesk
     archivers:       errors model clock composition keyring database catalog journal backends archive
     parcels:         errors model archive
     worker:          errors model pace policy strategy archive archivers parcels
@@ -108,8 +112,7 @@ FLOORS = """
     scheduled:       schedule events database administration rounds
     upkeep:          events backends administration operations.resync operations.tiering rounds scheduled
     maintenance:     units events database catalog archive administration operations.backup operations.verify rounds
-    maintenance:     scheduled upkeep
-    tenure:          clock database
+    maintenance:     scheduled upkeep policy packdesk
     slot:            errors model clock events breaker tally jobs leases archive tenure
     daemon:          errors model units events breaker rounds tally jobs leases administration maintenance tenure slot
 
@@ -134,12 +137,13 @@ FLOORS = """
     cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild operations.check
     cli:         operations.resync operations.tiering operations.relocation
     cli:         operations.backup operations.backup_restore operations.forget backups
+    cli:         operations.compaction packdesk
     __main__:    cli
 """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""
 
 ONLY_IN = {
-    "sqlalchemy": "database query accession catalog journal jobs steps leases enqueuing queue "
+    "sqlalchemy": "database query accession repacking catalog journal jobs steps leases enqueuing queue "
     "backends.postgresql backends.tables",
     "alembic": "database",
     "sqlite3": "database",
@@ -161,6 +165,7 @@ ONLY_IN = {
 """Where a module of others may be imported. Pickles run what they hold, and shutil writes what is not synced."""
 
 BUILT_SQL = [
+    ("repacking", "_MOVES[self._connection.dialect.name]"),  # constants of the module
     ("enqueuing", "str(self._jobs)"),  # what SQLAlchemy compiles of a table
     ("enqueuing", "postgresql.binary(str(self._jobs))"),
     ("database.postgresql", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),  # "_shared" or nothing

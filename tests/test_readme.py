@@ -117,9 +117,11 @@ def test_its_unit_is_one_that_systemd_takes(tmp_path: Path):
     assert_runs(line, tmp_path, "--burst")
 
 
-def test_its_line_for_cron_runs(tmp_path: Path):
-    line = re.findall(r"```cron\n\*/5 \* \* \* \* gamearchive (.*?)\n```", README, re.DOTALL)[0]
-    assert_runs(line, tmp_path)
+def test_its_lines_for_cron_run(tmp_path: Path):
+    lines = re.findall(r"```cron\n(.*?)```", README, re.DOTALL)[0].splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert_runs(line.partition(" gamearchive ")[2], tmp_path)
 
 
 def assert_runs(line: str, folder: Path, *more: str) -> None:

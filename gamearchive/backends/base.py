@@ -91,7 +91,7 @@ class BadCopy:
 
 @dataclass(frozen=True, slots=True)
 class HeldPack:
-    """A pack as the storage has it: its key, its length, and the dictionary that its frames need.
+    """A pack as the storage has it: its key, its length, the dictionary that its frames need, and whether it is dense.
 
     ``copies`` are, where the storage has several parts, the lengths of those that there should be, by part; None for one that
     is missing.
@@ -101,6 +101,7 @@ class HeldPack:
     stored_bytes: int
     dictionary_id: int | None = None
     copies: Mapping[str, int | None] = field(default_factory=dict)
+    dense: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,11 @@ class Holdings(ABC):
             dictionary: what to compress them with, itself kept already.
         """
 
+    def put_dense(self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None) -> Deposit:
+        """Keep games as `put` does, in less space, at the cost of time."""
+        asked = f"{len(entries)} games of {sum(map(len, payloads))} bytes, {'with' if dictionary else 'without'} a dictionary"
+        raise UnsupportedError(f"{self.name} keeps games as they come, and does not pack them densely ({asked}).")
+
     @abstractmethod
     def get(self, entry: ArchiveEntry) -> bytes:
         """A game's bytes, checked against its checksum.
@@ -170,7 +176,7 @@ class Holdings(ABC):
         raise UnsupportedError(f"{self.name} keeps no dictionaries.")
 
     def packs(self) -> Iterator[HeldPack]:
-        """All packs there are, in the order of their keys. ``dictionary_id`` is not looked up."""
+        """All packs there are, in the order of their keys. Only their lengths are looked up."""
         raise UnsupportedError(f"{self.name} cannot list what it keeps.")
 
     def contents(self, key: str) -> PackContents:

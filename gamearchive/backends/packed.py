@@ -31,9 +31,18 @@ from gamearchive.model import (
     parse_location,
 )
 from gamearchive.packs.dictionary import Dictionary, dictionary_keys, parse_dictionary_key
-from gamearchive.packs.format import Pack, PackReader, build_pack, is_pack_key, read_record, subject_of, verify_pack
+from gamearchive.packs.format import (
+    DENSE_LEVEL,
+    Pack,
+    PackReader,
+    build_packs,
+    dense_block_bytes,
+    is_pack_key,
+    read_record,
+    subject_of,
+    verify_pack,
+)
 from gamearchive.packs.frames import dictionary_id
-from gamearchive.packs.index import MAX_RECORDS
 from gamearchive.stores.base import Store
 from gamearchive.stores.filesystem import FileSystemStore
 from gamearchive.units import to_instant
@@ -83,11 +92,19 @@ class PackHoldings(Holdings):
         return self.store.url
 
     def put(self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None) -> Deposit:
+        return self._keep(build_packs(entries, payloads, dictionary=dictionary, level=self._level), dictionary)
+
+    def put_dense(self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None) -> Deposit:
+        size = dense_block_bytes(entries)
+        built = build_packs(entries, payloads, dictionary=dictionary, level=DENSE_LEVEL, block_bytes=size)
+        return self._keep(built, dictionary, dense=True)
+
+    def _keep(self, built: Iterator[Pack], dictionary: Dictionary | None, *, dense: bool = False) -> Deposit:
         filled: list[ArchiveEntry] = []
         packs: list[HeldPack] = []
-        for pack in self._build(entries, payloads, dictionary):
+        for pack in built:
             self.put_pack(pack.key, pack.data)
-            packs.append(HeldPack(pack.key, len(pack.data), dictionary.id if dictionary else None))
+            packs.append(HeldPack(pack.key, len(pack.data), dictionary.id if dictionary else None, dense=dense))
             filled += pack.entries
         return Deposit(filled, packs)
 
@@ -98,23 +115,6 @@ class PackHoldings(Holdings):
 
     def pack_bytes(self, key: str) -> bytes:
         return self._whole(key)
-
-    def _build(
-        self, entries: Sequence[ArchiveEntry], payloads: Sequence[bytes], dictionary: Dictionary | None
-    ) -> Iterator[Pack]:
-        """The packs that games go into: one, unless there are more of them, or of their facts, than one takes."""
-        half = len(entries) // 2
-        if len(entries) <= MAX_RECORDS:
-            try:
-                pack = build_pack(entries, payloads, dictionary=dictionary, level=self._level)
-            except ValueError:
-                if not half:
-                    raise
-            else:
-                yield pack
-                return
-        yield from self._build(entries[:half], payloads[:half], dictionary)
-        yield from self._build(entries[half:], payloads[half:], dictionary)
 
     def get(self, entry: ArchiveEntry) -> bytes:
         return self.read_place(entry.place, entry.raw_bytes, entry)
@@ -225,7 +225,7 @@ class PackHoldings(Holdings):
                 f"Pack {key} is not where packs of its type, {entries[0].entity_type!r}, belong.",
                 hint="Move it to where it came from; a copy may be removed.",
             )
-        return PackContents(HeldPack(key, size, needed[0] if needed else None), entries, needed)
+        return PackContents(HeldPack(key, size, needed[0] if needed else None, dense=reader.dense), entries, needed)
 
     def is_whole(self, key: str) -> bool:
         try:

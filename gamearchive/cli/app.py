@@ -30,6 +30,7 @@ COMMANDS = (
     "show",
     "restore",
     "stats",
+    "compact",
     "backup",
     "verify",
     "drill",

@@ -365,6 +365,16 @@ class Database:
             yield
 
     @contextmanager
+    def compaction(self, wait: float = 0.0) -> Iterator[None]:
+        """Be the only one who replaces packs.
+
+        Raises:
+            LockedError: if another process is, and still is after so many seconds.
+        """
+        with self._lock(postgresql.COMPACTION, "compaction.lock", shared=False, wait=wait):
+            yield
+
+    @contextmanager
     def _lock(self, number: int, ending: str, *, shared: bool, wait: float = 0.0) -> Iterator[None]:
         """One of the locks over more than one transaction: by its number on PostgreSQL, by its file beside SQLite's."""
         if self.path is not None:

@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from gamearchive.errors import ConfigurationError, LockedError
 
 # Advisory locks: "game" and a number.
-WRITERS, HOLD, STAY, ENQUEUING, PACKS = (0x67616D65_00000000 + number for number in (1, 2, 3, 4, 5))
+WRITERS, HOLD, STAY, ENQUEUING, PACKS, COMPACTION = (0x67616D65_00000000 + number for number in range(1, 7))
 
 DRIVERS = ("postgresql", "postgresql+psycopg")
 """How the URLs of its databases begin."""

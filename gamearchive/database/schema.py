@@ -194,7 +194,7 @@ entries = Table(
     Column("frame_bytes", BigInteger, nullable=False),
     Column("record_offset", BigInteger, nullable=False),
     Column("raw_bytes", BigInteger, nullable=False),
-    Column("stored_bytes", BigInteger),  # null: the frame is the record's alone
+    Column("stored_bytes", BigInteger),  # its share of its frame; null: its pack is a fresh one, and the frame its own
     Column("checksum", LargeBinary, nullable=False),
     Column("created_at", BigInteger),
     Column("completed_at", BigInteger),

@@ -175,7 +175,9 @@ def _check_strays(
     for key in keys:
         try:
             order.append((min(entry.provenance.archived_at for entry in archive.holdings.contents(key).entries), key))
-        except (IntegrityError, NotFoundError) as error:
+        except NotFoundError:
+            continue  # another pack has taken its place since the packs were listed
+        except IntegrityError as error:
             if not archive.catalog.has_pack(key):
                 yield Found(Finding.ORPHANED, key, f"{_UNNAMED}, and it is left alone: {error.message}")
     # In this order: who has ended adding has named what he put.
@@ -309,6 +311,8 @@ def _check_pack(archive: Archive, row: PackRow, held: HeldPack | None, *, readab
     found = [Found(finding, row.key, why, entry) for entry, why in lost.items()]
     if reason and not found:
         found = [Found(finding, row.key, reason)]
+    if found and not archive.catalog.has_pack(row.key):
+        return Checked(None)  # another pack has taken its place meanwhile
     return Checked(row.key, counts.revisions, counts.revisions - counts.superseded, full, found)
 
 

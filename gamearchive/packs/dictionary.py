@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from zstandard import ZstdCompressionDict, ZstdCompressor, ZstdDecompressor
 
 DICTIONARY_BYTES = 112 * 1024
+DENSE_DICTIONARY_BYTES = 448 * 1024
+"""The largest of a fresh pack, which gains nothing from more, and of a dense one, whose blocks take 5 % less with it."""
 MIN_SAMPLES = 100
 MAX_TRAINING_BYTES = 32 << 20
 

@@ -50,7 +50,7 @@ _ARCHIVED_BEFORE = 253_370_764_800_000_000  # the year 9999: what is archived ne
 Value = TypeVar("Value")
 
 
-class Index(msgspec.Struct, frozen=True, kw_only=True):
+class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The index as it is written. One value a record, unless it says otherwise."""
 
     entity_type: str
@@ -91,10 +91,17 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
     """Instants: ``created_at``."""
     completed: bytes
     """Instants: ``completed_at``."""
+    dense: bool = False
+    """Whether the pack was made to be small, its records sharing frames."""
 
 
 def encode_index(
-    entries: Sequence[ArchiveEntry], counts: Sequence[int], dictionary: tuple[int, bytes] | None, *, text: bool
+    entries: Sequence[ArchiveEntry],
+    counts: Sequence[int],
+    dictionary: tuple[int, bytes] | None,
+    *,
+    text: bool,
+    dense: bool = False,
 ) -> bytes:
     """Write the index of some records.
 
@@ -103,6 +110,7 @@ def encode_index(
         counts: how many of them lie in each frame.
         dictionary: id and checksum of the dictionary they are compressed with.
         text: whether each is followed by a newline.
+        dense: whether the pack is a dense one.
 
     Raises:
         ValueError: if an instant is out of range, or a text no text, holding half a surrogate pair.
@@ -118,6 +126,7 @@ def encode_index(
     index = Index(
         entity_type=entries[0].entity_type,
         text=text,
+        dense=dense,
         dictionary=dictionary,
         counts=pack_numbers(counts),
         lengths=pack_numbers([entry.raw_bytes for entry in entries]),

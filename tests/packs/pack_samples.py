@@ -108,7 +108,8 @@ def small_dictionary() -> Dictionary:
 def small_pack(*, dense: bool = False) -> tuple[Pack, list[bytes]]:
     """A pack of a few games with the small dictionary, and their payloads."""
     games = make_games(6)
-    pack = build_pack(entries_of_games(games), games, dictionary=small_dictionary(), records_per_frame=4 if dense else 1)
+    four = sum(len(game) + 1 for game in games[:4])
+    pack = build_pack(entries_of_games(games), games, dictionary=small_dictionary(), block_bytes=four if dense else 0)
     return pack, games
 
 

@@ -58,11 +58,12 @@ def write_golden() -> None:
         (GOLDEN / f"game-{dictionary.id}.zdict").write_bytes(dictionary.data)
     games = make_games(7, seed=100)
     entries = entries_of_games(games)
+    three = sum(len(game) + 1 for game in games[:3])
     replays = [b"", b"\0\xff\n\r" * 5, bytes(range(256))]
     for name, pack, payloads in (
         ("text", build_pack(entries, games), games),
         ("text-dictionary", build_pack(entries, games, dictionary=golden_dictionary()), games),
-        ("dense-dictionary", build_pack(entries, games, dictionary=golden_dictionary(), level=19, records_per_frame=3), games),
+        ("dense-dictionary", build_pack(entries, games, dictionary=golden_dictionary(), level=19, block_bytes=three), games),
         ("binary", build_pack(binary_entries(replays), replays), replays),
     ):
         if (GOLDEN / f"{name}.zst").exists():

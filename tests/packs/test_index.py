@@ -75,7 +75,7 @@ def test_what_is_no_index_is_refused(data: bytes) -> None:
 
 
 def test_every_field_of_the_index_is_needed() -> None:
-    for field in Index.__struct_fields__:
+    for field in {*Index.__struct_fields__} - {"dense"}:  # which fresh packs do without
         fields = msgspec.msgpack.decode(encoded())
         del fields[field]
         with pytest.raises(IntegrityError, match=field):

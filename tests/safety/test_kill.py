@@ -121,6 +121,30 @@ def test_resync_may_be_killed_at_calls_that_change_a_file(workers: ProcessPoolEx
     assert codes.count(KILLED) >= len(at) - 5
 
 
+@pytest.mark.only("sqlite", "all that it changes is files")
+@pytest.mark.usefixtures("traceable")
+def test_compaction_may_be_killed_at_every_call_that_changes_a_file(
+    workers: ProcessPoolExecutor, home: Place, tmp_path: Path
+) -> None:
+    shutil.copytree(home.home, tmp_path / "whole")
+    whole = killing.in_file(tmp_path / "whole")
+    calls = workers.submit(tracing.run_and_kill_at, ["compact", "--after", "0s", *whole.where], 0).result().calls
+    assert calls > 20
+    kill = partial(killing.kill_compaction_at, home=home.home, folder=tmp_path, count=3 * BATCH_RECORDS)
+    at = range(1, calls + 1, 3)  # all of them take 40 s
+    codes = list(workers.map(kill, at, chunksize=2))
+    assert set(codes) <= {0, KILLED}
+    assert codes.count(KILLED) >= len(at) - 5
+
+
+def test_compaction_may_be_killed_again_and_again_at_random_moments(
+    workers: ProcessPoolExecutor, databases: Databases, tmp_path: Path
+) -> None:
+    source = killing.write_games(tmp_path / "games.ndjson", 3 * BATCH_RECORDS)
+    kill = partial(killing.kill_compaction, source=source, count=3 * BATCH_RECORDS)
+    kill_until(20, kill, workers, places(databases, tmp_path), at_once=4)
+
+
 def test_restore_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, home: Place, tmp_path: Path) -> None:
     kill = partial(killing.kill_restore, folder=tmp_path, count=3 * BATCH_RECORDS)
     kill_until(30, kill, workers, repeat(home), at_once=8)
