@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -118,10 +119,19 @@ def test_its_unit_is_one_that_systemd_takes(tmp_path: Path):
 
 
 def test_its_lines_for_cron_run(tmp_path: Path):
-    lines = re.findall(r"```cron\n(.*?)```", README, re.DOTALL)[0].splitlines()
-    assert len(lines) == 2
-    for line in lines:
-        assert_runs(line.partition(" gamearchive ")[2], tmp_path)
+    places = {"/var/lib/gamearchive": str(tmp_path / "home"), "/mnt/backup": str(tmp_path / "backup")}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GAMEARCHIVE_HOME": places["/var/lib/gamearchive"],
+    }
+    blocks = re.findall(r"```cron\n(.*?)```", README, re.DOTALL)
+    lines = [line.split(maxsplit=5)[5] for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 4
+    for line in (f"gamearchive archive --quiet {ROOT / 'tests/data/games'}", *lines):
+        for place, here in places.items():
+            line = line.replace(place, here)  # noqa: PLW2901
+        ended = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=120)
+        assert ended.returncode == 0, ended.stderr
 
 
 def assert_runs(line: str, folder: Path, *more: str) -> None:
