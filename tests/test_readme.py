@@ -129,7 +129,7 @@ def test_its_lines_for_cron_run(tmp_path: Path):
     assert len(lines) >= 4
     for line in (f"gamearchive archive --quiet {ROOT / 'tests/data/games'}", *lines):
         for place, here in places.items():
-            line = line.replace(place, here)  # noqa: PLW2901
+            line = line.replace(place, here)
         ended = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=120)
         assert ended.returncode == 0, ended.stderr
 
