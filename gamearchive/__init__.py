@@ -34,6 +34,7 @@ files              the durable writes to disk, and locks between processes
 given              a setting's value as it was given, and what reads it
 settings           every setting with where it comes from; the only module that reads the environment
 policy             when a game goes to the archive, is compressed and expires: a policy for each type, and its decisions
+retention, holds   which archived games expire by which rule, and which are kept whatever a rule says
 readers            files of games, in JSON, PGN or any format, as a stream of game records
 packs              the format of packs, and the dictionaries that their frames are compressed with
 keyring            the keys that a storage is encrypted with

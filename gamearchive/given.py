@@ -19,6 +19,7 @@ PolicyValue: TypeAlias = str | int | float | Sequence[str]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:")
 _LEVEL = re.compile(r"[1-9]|1[0-9]|2[0-2]")
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)%", re.ASCII)
 _POINTER = re.compile(r"/(?:[^~]|~[01])*")
 _PASSWORD = re.compile(r"(://[^:/?#@]*:)(?:[^/?#]*|[^@]*)@")
 _SECRET = re.compile(r"([?&][^=&]*(?:pass|secret|token|key|credential|signature)[^=&]*=)[^&#]*", re.IGNORECASE)
@@ -164,6 +165,37 @@ def _one_of(names: Sequence[str], given: Given, key: str) -> str:
     return str(given.value)
 
 
+def as_share(given: Given, key: str) -> float:
+    """A share such as ``20%``: above 0, and 1 at most."""
+    share = _SHARE.fullmatch(given.value) if isinstance(given.value, str) else None
+    if share is None or not 0 < float(share[1]) <= 100:
+        raise given.wrong(key, "a share such as 20%")
+    return float(share[1]) / 100
+
+
+def as_seconds(given: Given, key: str) -> float:
+    """A duration, in seconds."""
+    return _seconds(given, key)
+
+
+def _forever(given: Given, key: str) -> str:
+    return _one_of(["forever"], given, key)
+
+
+def _since(given: Given, key: str) -> str:
+    if given.value == "read":
+        raise ConfigurationError(
+            f"The setting `{key}` ({given.source}) is 'read', and when games were read last is not kept: that would "
+            "take a write for each read.",
+            hint="Say `archived` or `completed`.",
+        )
+    return _one_of(["archived", "completed"], given, key)
+
+
+def _per(given: Given, key: str) -> str:
+    return _one_of(["all", "player", "room"], given, key)
+
+
 POLICY: Mapping[str, Callable[[Given, str], PolicyValue]] = {
     "name": _text,
     "triggers": _triggers,
@@ -214,6 +246,18 @@ PART: Mapping[str, Callable[[Given, str], str | float | Sequence[str]]] = {
 }
 """The options that ``[[composite.part]]`` may say, and what reads each of them."""
 
+RETENTION: Mapping[str, Callable[[Given, str], str | int | float]] = {
+    "name": _text,
+    "entity_type": _text,
+    "where": _text,
+    "keep": _forever,
+    "keep_for": _duration,
+    "from": _since,
+    "keep_last": _within(1, 1_000_000),
+    "per": _per,
+    "keep_sample": as_share,
+}
+"""What a rule of ``[[retention]]`` may say, and what reads each of it."""
 
 def part_plan(said: Mapping[str, Any], which: str) -> PartPlan:
     """A part of ``[composite]``, of which the options that are said have been read.

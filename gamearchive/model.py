@@ -119,6 +119,11 @@ class GameRecord(msgspec.Struct, frozen=True, gc=False):
         if problem:
             raise UsageError(f"The game {self.entity_id!r} cannot be archived: {problem}.", hint="Leave out or shorten that.")
 
+    @property
+    def raw_bytes(self) -> int:
+        """The length of its bytes."""
+        return len(self.payload)
+
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A record that could not be taken from its source, and why.

@@ -13,8 +13,11 @@ script's empty variable must not send games elsewhere). Only an empty environmen
 | max_record           | a game above this size is rejected                              | 64MB                            |
 | compression_level    | Zstandard's, 1 to 22                                            | 3                               |
 | encryption_key_file  | the file of the keys that packs are encrypted with              | none: they are not encrypted    |
+| undelete_period      | so long expired games can be brought back                       | 7d                              |
+| max_share            | an apply that would let more of all games expire is refused     | 20%                             |
 | types.<type>.facts.* | JSON pointers to id, players, winner, status, created_at, completed_at | the usual names          |
 | policies.<type>.*    | options of an `ArchivalPolicy`: durations such as ``1h``, names, numbers | the type's default    |
+| retention[]          | rules that games are kept by, in order (`gamearchive.retention`) | none: all are kept             |
 | worker.*             | how the daemon works: the fields of `WorkerSettings`            | those of its fields             |
 | backup.destination   | where backups go: a folder, or the URL of a store               | nowhere                         |
 | schedule.<duty>      | when the daemon does a periodic duty: ``every 6h budget 60s``   | never                           |
@@ -31,7 +34,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,7 @@ from gamearchive.given import (
     COMPOSITE,
     PART,
     POLICY,
+    RETENTION,
     WORKER,
     Given,
     PolicyValue,
@@ -50,6 +54,8 @@ from gamearchive.given import (
     as_path,
     as_pointer,
     as_schedule,
+    as_seconds,
+    as_share,
     as_size,
     as_storage,
     mask,
@@ -62,12 +68,14 @@ PREFIX = "GAMEARCHIVE_"
 FILE_NAME = "gamearchive.toml"
 MAX_FILE_CHARACTERS = 1 << 20
 """A settings file is never larger: one that is is another file, or a device without end."""
-KEYS = ("home", "database", "storage", "max_record", "compression_level", "encryption_key_file")
+KEYS = (
+    "home", "database", "storage", "max_record", "compression_level", "encryption_key_file", "undelete_period", "max_share",
+)  # fmt: skip
 """The settings that flags and environment variables may give, by their names in the file."""
 FACTS = ("id", "players", "winner", "status", "created_at", "completed_at")
 """The facts whose places ``[types.<type>.facts]`` may say."""
 
-DUTIES = ("compact", "tier", "resync", "verify", "backup")
+DUTIES = ("compact", "tier", "resync", "verify", "backup", "retention")
 """The periodic duties whose times ``[schedule]`` may say."""
 
 _DATABASES = re.compile(r"(sqlite|postgresql)(\+\w+)?://")
@@ -135,8 +143,11 @@ class Settings:
     max_record: int
     compression_level: int
     encryption_key_file: Path | None
+    undelete_period: float
+    max_share: float
     facts: Mapping[str, Mapping[str, str]]
     policies: Mapping[str, Mapping[str, PolicyValue]]
+    retention: Sequence[Mapping[str, str | int | float]]
     worker: WorkerSettings
     schedules: Mapping[str, Schedule]
     composite: Composition | None
@@ -167,11 +178,15 @@ class Settings:
             "max_record": self.max_record,
             "compression_level": self.compression_level,
             "encryption_key_file": None if self.encryption_key_file is None else str(self.encryption_key_file),
+            "undelete_period": f"{self.undelete_period:g}s",
+            "max_share": f"{self.max_share * 100:g}%",
         }
         for entity_type, pointers in self.facts.items():
             values |= {f"types.{entity_type}.facts.{fact}": pointer for fact, pointer in pointers.items()}
         for entity_type, policy in self.policies.items():
             values |= {f"policies.{entity_type}.{option}": value for option, value in policy.items()}
+        for rule in self.retention:
+            values |= {f"retention.{rule['name']}.{key}": value for key, value in rule.items() if key != "name"}
         for field in fields(self.worker):
             value = getattr(self.worker, field.name)
             values[f"worker.{field.name}"] = f"{value:g}s" if isinstance(value, float) else value
@@ -194,7 +209,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     given = _defaults()
     file, table = _read_file(config)
     if file is not None:
-        _refuse_unknown(table, (*KEYS, "types", "policies", "worker", "backup", "schedule", "composite"), "", file)
+        _refuse_unknown(table, (*KEYS, "types", "policies", "retention", "worker", "backup", "schedule", "composite"), "", file)
         given |= {key: Given(table[key], f"file {file}", file.parent) for key in KEYS if key in table}
     for key in KEYS:
         from_environment, flag = variable(key), (flags or {}).get(key)
@@ -207,6 +222,8 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     sources |= {f"types.{entity_type}.facts.{fact}": f"file {file}" for entity_type in facts for fact in facts[entity_type]}
     policies = {} if file is None else _policies(table.get("policies", {}), file)
     sources |= {f"policies.{entity_type}.{key}": f"file {file}" for entity_type in policies for key in policies[entity_type]}
+    retention = [] if file is None else _retention(table.get("retention", []), file)
+    sources |= {f"retention.{rule['name']}.{key}": f"file {file}" for rule in retention for key in rule}
     worker = {} if file is None else _worker(table.get("worker", {}), file)
     destination = None if file is None else _destination(table.get("backup", {}), file)
     if destination is not None:
@@ -241,8 +258,11 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
         max_record=as_size(given["max_record"], "max_record"),
         compression_level=as_level(given["compression_level"]),
         encryption_key_file=_key_file(given.get("encryption_key_file")),
+        undelete_period=as_seconds(given["undelete_period"], "undelete_period"),
+        max_share=as_share(given["max_share"], "max_share"),
         facts=facts,
         policies=policies,
+        retention=retention,
         worker=WorkerSettings(**worker),
         schedules=schedules,
         composite=composite,
@@ -254,7 +274,8 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
 
 def _defaults() -> dict[str, Given]:
     """The defaults that stand by themselves; those of the places follow from the home."""
-    return {"max_record": Given("64MB", "default"), "compression_level": Given(3, "default")}
+    said = {"max_record": "64MB", "compression_level": 3, "undelete_period": "7d", "max_share": "20%"}
+    return {key: Given(value, "default") for key, value in said.items()}
 
 
 def _read_file(config: str | None) -> tuple[Path | None, dict[str, object]]:
@@ -329,6 +350,20 @@ def _policies(tables: object, file: Path) -> dict[str, dict[str, PolicyValue]]:
             option: POLICY[option](Given(value, f"file {file}"), prefix + option) for option, value in options.items()
         }
     return policies
+
+
+def _retention(tables: object, file: Path) -> list[dict[str, str | int | float]]:
+    """The rules of ``[[retention]]``, what is said in each of its kind."""
+    if not isinstance(tables, list):
+        raise Given(tables, f"file {file}").wrong("retention", "a list of rules, each under [[retention]]")
+    rules = []
+    for number, said in enumerate(tables, 1):
+        table = _table(said, "retention", file)
+        _refuse_unknown(table, tuple(RETENTION), "retention.", file)
+        if "name" not in table:
+            raise ConfigurationError(f"Rule {number} of [[retention]] in {file} has no name.", hint="Call it something.")
+        rules.append({key: RETENTION[key](Given(value, f"file {file}"), f"retention.{key}") for key, value in table.items()})
+    return rules
 
 
 def _worker(value: object, file: Path) -> dict[str, Any]:

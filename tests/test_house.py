@@ -39,6 +39,8 @@ FLOORS = """
     given:       errors model units schedule composition
     settings:    errors model units schedule composition given
     policy:      errors model units expression
+    retention:   errors model units expression policy
+    holds:       errors expression
     readers:     errors model facts
     packs:       errors model
     keyring:     errors files
@@ -133,6 +135,7 @@ FLOORS = """
 
     cli:         errors model clock units facts files given settings keyring policy readers stores database query catalog
     cli:         backends archive
+    cli:         retention holds
     cli:         events metrics supervisor rounds tally jobs queue daemon administration bench
     cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild operations.check
     cli:         operations.resync operations.tiering operations.relocation

@@ -16,8 +16,9 @@ from gamearchive.cli.declaration import EXIT_CODES
 from gamearchive.cli.games import FIELDS as LISTED
 from gamearchive.expression import parse
 from gamearchive.expression.tree import FIELDS
-from gamearchive.given import POLICY
+from gamearchive.given import POLICY, RETENTION
 from gamearchive.policy import policies_from
+from gamearchive.retention import rules_from
 from gamearchive.settings import KEYS, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +72,9 @@ def test_its_settings_can_be_used_and_none_is_missing(tmp_path: Path):
     loaded = load_settings(config=str(file))
     assert set(KEYS) <= {key for key, source in loaded.sources.items() if source != "default"}
     assert policies_from(loaded.policies)["lol"].condition
-    assert re.findall(r"^\| `(\w+)` \|", settings, re.MULTILINE) == list(POLICY)
+    rules_from(loaded.retention, policies_from(loaded.policies))
+    rows = re.findall(r"^\| `(\w+)` \|", settings, re.MULTILINE)
+    assert rows == [*POLICY, *RETENTION]
     of_daemon = re.findall(r"^\| `(worker\.\w+|schedule\.\w+)` \|", settings, re.MULTILINE)
     assert of_daemon == [key for key in loaded.shown() if key.startswith(("worker.", "schedule."))]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gamearchive.errors import ConfigurationError
+from gamearchive.retention import rules_from
 from gamearchive.schedule import parse_schedule
 from gamearchive.settings import FACTS, KEYS, WorkerSettings, completing, load_settings, mask, variable
 
@@ -137,7 +139,7 @@ def test_an_unknown_key_is_named_with_its_file_and_the_nearest(folder: Path, tex
     assert raised.value.exit_code == 16
 
 
-@pytest.mark.parametrize("table", ["[[retention]]\nname = 'x'", "[composites]\nwrite_quorum = 1"])
+@pytest.mark.parametrize("table", ["[[retentions]]\nname = 'x'", "[composites]\nwrite_quorum = 1"])
 def test_a_table_that_nothing_reads_is_not_passed_over(folder: Path, table: str) -> None:
     write(folder / "gamearchive.toml", table)
     with pytest.raises(ConfigurationError, match="is not a setting"):
@@ -317,4 +319,57 @@ def test_the_daemons_settings_are_read_each_as_what_it_is(folder: Path) -> None:
 def test_a_daemons_setting_that_cannot_be_is_refused(folder: Path, text: str, message: str) -> None:
     write(folder / "gamearchive.toml", text)
     with pytest.raises(ConfigurationError, match=message):
+        load_settings()
+
+
+def test_rules_of_retention_are_read_in_their_order(folder: Path) -> None:
+    write(folder / "gamearchive.toml", """
+        undelete_period = "0s"
+        max_share = "5%"
+        [[retention]]
+        name = "ranked"
+        where = "tags.ranked = 'yes'"
+        keep = "forever"
+        [[retention]]
+        name = "old"
+        entity_type = "game"
+        keep_for = "90d"
+        from = "completed"
+        keep_last = 20
+        per = "player"
+        keep_sample = "1%"
+    """)  # fmt: skip
+    settings = load_settings()
+    assert (settings.undelete_period, settings.max_share) == (0.0, 0.05)
+    ranked, old = rules_from(settings.retention, {})
+    assert (ranked.name, ranked.where, ranked.forever) == ("ranked", "tags.ranked = 'yes'", True)
+    assert (old.entity_type, old.keep_for, old.since.value) == ("game", timedelta(days=90), "completed")
+    assert (old.keep_last, old.per.value, old.keep_sample) == (20, "player", 0.01)
+    assert settings.shown()["retention.old.keep_last"] == 20
+    assert set(settings.shown()) <= set(settings.sources)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("keep_for = '90d'", "has no name"),
+        ("name = 'x'\nfrom = 'read'", "a write for each read"),
+        ("name = 'x'\nkeep = 'always'", "not one of forever"),
+        ("name = 'x'\nkeep_for = 90", "not a duration"),
+        ("name = 'x'\nkeep_last = 0", "a whole number from 1"),
+        ("name = 'x'\nper = 'game'", "one of all, player, room"),
+        ("name = 'x'\nkeep_sample = '0%'", "a share"),
+        ("name = 'x'\nkeep_sample = 0.5", "a share"),
+        ("name = 'x'\nkeepfor = '90d'", "the nearest is `retention.keep_for`"),
+    ],
+)
+def test_a_rule_that_cannot_be_read_is_refused_by_name(folder: Path, rule: str, said: str) -> None:
+    write(folder / "gamearchive.toml", f"[[retention]]\n{rule}")
+    with pytest.raises(ConfigurationError, match=said):
+        load_settings()
+
+
+def test_retention_is_a_list(folder: Path) -> None:
+    write(folder / "gamearchive.toml", "[retention]\nname = 'x'")
+    with pytest.raises(ConfigurationError, match="a list of rules"):
         load_settings()

@@ -25,6 +25,6 @@ by code point, and case matters.
 """
 
 from gamearchive.expression.parser import parse
-from gamearchive.expression.tree import Expression
+from gamearchive.expression.tree import Expression, Field, Path, Tag
 
-__all__ = ["Expression", "parse"]
+__all__ = ["Expression", "Field", "Path", "Tag", "parse"]

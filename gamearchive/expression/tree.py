@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
 from gamearchive.errors import UsageError
 from gamearchive.facts import parse_time
-from gamearchive.model import GameRecord, Player
+from gamearchive.model import Facts, Player, Tags
 from gamearchive.units import format_instant, parse_instant, parse_moment
 
 KEY = re.compile(r"[\w-]+")
@@ -33,10 +33,29 @@ class Kind(Enum):
     ANY = "a value of the game's own"
 
 
+class Subject(Protocol):
+    """What conditions may be tried on: a `GameRecord`, or whatever knows as much of a game."""
+
+    @property
+    def entity_type(self) -> str: ...
+    @property
+    def entity_id(self) -> str: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def facts(self) -> Facts: ...
+    @property
+    def tags(self) -> Tags: ...
+    @property
+    def raw_bytes(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+
+
 class Game:
     """A game while conditions are tried on it. Its payload is decoded when a path first asks for it."""
 
-    def __init__(self, record: GameRecord, now: int) -> None:
+    def __init__(self, record: Subject, now: int) -> None:
         self.record = record
         self.now = now
 
@@ -57,7 +76,7 @@ def _people(*players: Player | None) -> list[str | None]:
     return [text for player in players if player is not None for text in (player.id, player.name)]
 
 
-FIELDS: dict[str, tuple[Kind, Callable[[GameRecord], Sequence[str | int | None]]]] = {
+FIELDS: dict[str, tuple[Kind, Callable[[Subject], Sequence[str | int | None]]]] = {
     "entity_type": (Kind.TEXT, lambda record: [record.entity_type]),
     "entity_id": (Kind.TEXT, lambda record: [record.entity_id]),
     "status": (Kind.TEXT, lambda record: [record.facts.status]),
@@ -66,7 +85,7 @@ FIELDS: dict[str, tuple[Kind, Callable[[GameRecord], Sequence[str | int | None]]
     "created_at": (Kind.INSTANT, lambda record: [record.facts.created_at]),
     "completed_at": (Kind.INSTANT, lambda record: [record.facts.completed_at]),
     "content_type": (Kind.TEXT, lambda record: [record.content_type]),
-    "raw_bytes": (Kind.SIZE, lambda record: [len(record.payload)]),
+    "raw_bytes": (Kind.SIZE, lambda record: [record.raw_bytes]),
 }
 """The fields that may be asked about, by their names in listings: what each holds, and how a game tells it."""
 
@@ -181,7 +200,7 @@ class Path(Name):
 class Expression(ABC):
     """A condition. Its text is one that `parse` reads into an equal tree."""
 
-    def matches(self, record: GameRecord, now: int) -> bool:
+    def matches(self, record: Subject, now: int) -> bool:
         """Whether a game fulfils it.
 
         Args:
@@ -194,6 +213,10 @@ class Expression(ABC):
     def holds(self, game: Game) -> bool:
         """Whether a game that several conditions are tried on fulfils it."""
 
+    @abstractmethod
+    def names(self) -> Iterator[Name]:
+        """All that it asks about."""
+
 
 @dataclass(frozen=True)
 class Comparison(Expression):
@@ -205,6 +228,9 @@ class Comparison(Expression):
 
     def holds(self, game: Game) -> bool:
         return any(found is not None and self._admits(found, game.now) for found in self.name.values(game))
+
+    def names(self) -> Iterator[Name]:
+        yield self.name
 
     def _admits(self, found: object, now: int) -> bool:
         if self.operator == "LIKE":
@@ -236,6 +262,9 @@ class Not(Expression):
     def holds(self, game: Game) -> bool:
         return not self.part.holds(game)
 
+    def names(self) -> Iterator[Name]:
+        return self.part.names()
+
     def __str__(self) -> str:
         return f"NOT {_enclosed(self.part)}"
 
@@ -249,6 +278,9 @@ class And(Expression):
     def holds(self, game: Game) -> bool:
         return all(part.holds(game) for part in self.parts)
 
+    def names(self) -> Iterator[Name]:
+        return (name for part in self.parts for name in part.names())
+
     def __str__(self) -> str:
         return " AND ".join(map(_enclosed, self.parts))
 
@@ -261,6 +293,9 @@ class Or(Expression):
 
     def holds(self, game: Game) -> bool:
         return any(part.holds(game) for part in self.parts)
+
+    def names(self) -> Iterator[Name]:
+        return (name for part in self.parts for name in part.names())
 
     def __str__(self) -> str:
         return " OR ".join(map(_enclosed, self.parts))

@@ -26,6 +26,8 @@ def test_show_gives_every_setting_with_its_source(gamearchive: Run, monkeypatch:
             "max_record": {"value": 1024, "source": "environment GAMEARCHIVE_MAX_RECORD"},
             "compression_level": {"value": 9, "source": f"file {file}"},
             "encryption_key_file": {"value": None, "source": "default"},
+            "undelete_period": {"value": "604800s", "source": "default"},
+            "max_share": {"value": "20%", "source": "default"},
             "types.chess.facts.id": {"value": "/meta/id", "source": f"file {file}"},
             "worker.concurrency": {"value": 2, "source": "default"},
             "worker.batch_size": {"value": 1000, "source": "default"},

@@ -26,7 +26,8 @@ def show(context: Context) -> None:
 
 @command(app, example="gamearchive config check --config new.toml")
 def check(context: Context) -> None:
-    """Check that the settings can be used: read them all, make sense of the URLs of database and storage, and of the policies.
+    """Check that the settings can be used: read them all, make sense of the URLs of database and storage, of the policies,
+    and of the rules of retention.
 
     Nothing is opened or connected to, but for the key file.
     """
@@ -34,12 +35,13 @@ def check(context: Context) -> None:
     from gamearchive.database.engine import Database
     from gamearchive.keyring import load_keyring
     from gamearchive.policy import policies_from
+    from gamearchive.retention import rules_from
 
     settings = context.settings
     Database(settings.database)
     keyring = load_keyring(settings.encryption_key_file)
     composite = settings.composite
     open_holdings(settings.storage, level=settings.compression_level, keyring=keyring, composite=composite).close()
-    policies_from(settings.policies)
+    rules_from(settings.retention, policies_from(settings.policies))
     file = None if settings.file is None else str(settings.file)
     context.output.document({"ok": True, "file": file}, Fields({"ok": file or "no settings file; the defaults apply"}))
