@@ -32,9 +32,11 @@ expression         conditions on games: read from their text, and tried on a gam
 forms, strategy    games in play, of whatever class, as bytes and back; what they are known by, and when they are over
 files              the durable writes to disk, and locks between processes
 given              a setting's value as it was given, and what reads it
+sections           the tables of a settings file
 settings           every setting with where it comes from; the only module that reads the environment
 policy             when a game goes to the archive, is compressed and expires: a policy for each type, and its decisions
 retention, holds   which archived games expire by which rule, and which are kept whatever a rule says
+candidates, plans  archived games as these see them; what would go, as a file
 readers            files of games, in JSON, PGN or any format, as a stream of game records
 packs              the format of packs, and the dictionaries that their frames are compressed with
 keyring            the keys that a storage is encrypted with
@@ -53,6 +55,7 @@ query              what to look for, and the statement it becomes
 accession          how entries come into the catalog, all of a batch in one transaction
 repacking          how games move from pack to pack in the catalog
 catalog            what is archived, where it lies, and how sure that is
+trash, census      what has expired and can be brought back; all games shown to the rules of retention
 journal            snapshots of games in play, each of the server that plays it
 jobs               games that are to be archived: the states of a job, and what was tried
 steps              a job's steps from state to state
@@ -62,16 +65,18 @@ queue              what waits to be archived: put there, listed, tried again, di
 backends           the bytes of games: packs in a store, or in several as one, as rows in PostgreSQL, or a stranger's class
                    with two methods
 backups            what a backup is, where backups lie, which of them are kept, and who is at work there
+prospects          what is to become of an archived game
+ledger             what packs do not say of their games, kept beside them: expired, held
 ownership          whose storage it is: the archive's id in its catalog, and the mark in its storage
 archive            catalog and bytes in step: the one way in, and the way out
 adoption           packs as they lie in the storage, taken into the catalog
--- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild, check, thaw,
-                   resync, tiering, relocation, backup, backup_check, backup_restore, forget, drill
+-- operations      one verb each, and none imports another: ingest, spool, active, restore, verify, rebuild, retention, check,
+                   thaw, resync, tiering, relocation, backup, backup_check, backup_restore, forget, drill
 -- the archive     as one object, asynchronous
 tenure             the archive held for more than a batch
 lanes              a thread for reading, and one for whatever writes
 desk, packdesk     the queue and the packs as an administrator has them
-storage            storages as an administrator has them
+storage, expiry    storages and retention likewise
 custody            backups likewise
 administration     the parts put together from settings, with one method for each verb
 archivers          where archiving is done beside a game server: in threads, or in a process of its own
@@ -97,10 +102,10 @@ cli                the command line: it parses, calls one method, and shows the 
 =================  =========================================================================================================
 
 Some things are one module's alone: SQLAlchemy is known to the database and what is built on it alone (``query``, ``accession``,
-``repacking``, ``catalog``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``, and in ``backends`` the
-packs in PostgreSQL), boto3 to ``stores.s3``, cryptography to ``keyring``, Typer and Rich to ``cli``, the standard streams to
-``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``. Every parameter of an SQL
-statement is bound, and nothing is ever unpickled.
+``repacking``, ``catalog``, ``trash``, ``census``, ``journal``, ``jobs``, ``steps``, ``leases``, ``enqueuing``, ``queue``, and
+in ``backends`` the packs in PostgreSQL), boto3 to ``stores.s3``, cryptography to ``keyring``, Typer and Rich to ``cli``, the
+standard streams to ``cli.output``, the environment to ``settings``, writing files to ``files``, the time to ``clock``. Every
+parameter of an SQL statement is bound, and nothing is ever unpickled.
 
 How a game travels
 ------------------

@@ -17,6 +17,7 @@ from gamearchive.database.engine import Database
 from gamearchive.database.interning import BatchKey, Interning
 from gamearchive.database.schema import (
     ACCEPTANCE_LAG,
+    IN_TRASH,
     UNKNOWN_SECOND,
     UNKNOWN_TIME,
     batch_tags,
@@ -45,7 +46,8 @@ class OvertakenError(GameArchiveError):
 class Latest(NamedTuple):
     """The latest revision of a game: its number, its checksum, and the id of its row; and the checksums of earlier ones.
 
-    A revision that is marked as lost has no checksum, so that the same bytes, should they come again, are archived again.
+    A revision that is marked as lost has no checksum, so that the same bytes, should they come again, are archived again; nor
+    has one that is in the trash, which has no row either.
     """
 
     revision: int
@@ -138,7 +140,7 @@ class Accession:
     def _latest(self, keys: Iterable[EntityKey]) -> dict[EntityKey, Latest]:
         wanted = set(keys)
         hashes = {game_key(key.entity_id)[1] for key in wanted}
-        columns = entries.c.id, entries.c.entity_key, entries.c.revision, entries.c.checksum, batches.c.type_id
+        columns = (*[entries.c[name] for name in ("id", "entity_key", "revision", "checksum", "superseded")], batches.c.type_id)
         statement = (
             select(*columns, damages.c.reason)
             .join(entity_keys, entity_keys.c.entry_id == entries.c.id)
@@ -152,9 +154,12 @@ class Accession:
         for row in sorted(rows, key=lambda row: row.revision):
             key = EntityKey(words[row.type_id], decode_id(row.entity_key))
             if key in wanted:
-                digest = row.checksum if row.reason is None else None
+                is_there = row.superseded is None or row.superseded < IN_TRASH
+                digest = row.checksum if row.reason is None and is_there else None
                 before = found.get(key)
-                found[key] = Latest(row.revision, digest, row.id, (*before.earlier, before.checksum) if before else ())
+                found[key] = Latest(
+                    row.revision, digest, row.id if is_there else None, (*before.earlier, before.checksum) if before else ()
+                )
         return found
 
     def _number_on(

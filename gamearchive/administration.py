@@ -50,6 +50,7 @@ from gamearchive.stores.registry import folder_of
 
 if TYPE_CHECKING:  # each verb is imported where it is used, for a command uses one
     from gamearchive.custody import Custody
+    from gamearchive.expiry import RetentionDesk
     from gamearchive.operations.ingest import Ingested
     from gamearchive.operations.rebuild import Rebuilt, SetAside
     from gamearchive.operations.restore import Restored
@@ -106,16 +107,21 @@ class Administration(Lanes):
     @cached_property
     def storage(self) -> StorageDesk:
         """Storages, the archive's own and others."""
-        return StorageDesk(lambda: self.core, self.clock, lambda steps: self._stream(steps, self._writing), self.settings)
+        return StorageDesk(lambda: self.core, self.clock, self._change, self.settings)
 
     @cached_property
     def backups(self) -> Custody:
         """Its backups, to be made and to be restored from."""
         from gamearchive.custody import Custody
 
-        return Custody(
-            self.settings, lambda: self.core, self.clock, self.is_own, lambda steps: self._stream(steps, self._writing)
-        )
+        return Custody(self.settings, lambda: self.core, self.clock, self.is_own, self._change)
+
+    @cached_property
+    def retention(self) -> RetentionDesk:
+        """Which games expire, and which are held."""
+        from gamearchive.expiry import RetentionDesk
+
+        return RetentionDesk(lambda: self.core, self.settings, self._read, self._write, self._change)
 
     @cached_property
     def packs(self) -> PackDesk:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 from msgspec.structs import replace
@@ -18,7 +19,9 @@ from gamearchive.archive import Archive, pack_row
 from gamearchive.backends.base import PackContents
 from gamearchive.catalog import DictionaryRow
 from gamearchive.errors import IntegrityError, NotFoundError
+from gamearchive.ledger import Ledger, read_ledger
 from gamearchive.model import ArchiveEntry, EntityKey
+from gamearchive.trash import Trash
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ class Adoption:
         self._archive = archive
         self._dictionaries: dict[tuple[str, int, bytes], int] = {}
 
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What is known of games in packs that these cannot say: it holds good for a new catalog as well."""
+        return read_ledger(self._archive.holdings)
+
     def inspect(self, key: str) -> Inspected:
         """Look at a pack, every byte of it.
 
@@ -77,7 +85,9 @@ class Adoption:
         replaced: dict[ArchiveEntry, str] = {}
         lost = overtaken = 0
         for entry in stray.contents.entries:
-            revisions = self._archive.catalog.revisions(entry.entity_id, entry.entity_type)
+            if self.ledger.is_purged(entry):
+                continue  # it has expired, and must not come back
+            revisions = self._archive.catalog.revisions(entry.entity_id, entry.entity_type, trash=True)
             same = [each for each in revisions if each.checksum == entry.checksum]
             gone = unreadable(self._archive, same)
             # A live game may come back to a state that it was in before.
@@ -101,7 +111,8 @@ class Adoption:
     ) -> list[ArchiveEntry]:
         """Name packs, and those of their games that are chosen, in one transaction.
 
-        A game whose latest revision has the same bytes already is passed over; another comes as the next revision.
+        A game whose latest revision has the same bytes already is passed over; another comes as the next revision. So is one
+        that has expired and left the catalog; one in the trash goes back into the trash.
 
         Args:
             packs: the packs.
@@ -112,7 +123,7 @@ class Adoption:
             The entries that were taken, as they are in the catalog.
         """
         catalog = self._archive.catalog
-        entries = self._numbered(chosen)
+        entries = self._numbered([entry for entry in chosen if not self.ledger.is_purged(entry)])
         used = {entry.place.pack for entry in entries}
         named = [contents for contents in packs if contents.pack.key in used]
         for contents in named:
@@ -125,6 +136,8 @@ class Adoption:
             marks = {entry: lost[entry.key, entry.checksum] for entry in entries if (entry.key, entry.checksum) in lost}
             if marks:
                 catalog.mark_damaged(marks, marks)
+            if self.ledger.expired:
+                Trash(catalog).expire_again(self.ledger.expired, entries)
         return entries
 
     def _dictionary_bytes(self, entity_type: str, number: int, expected: bytes) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal_column, select
@@ -28,6 +29,7 @@ from gamearchive.database.schema import (
     entries,
     game_key,
     identity,
+    is_kept,
     packs,
 )
 from gamearchive.errors import NoArchiveError, UsageError
@@ -95,11 +97,12 @@ class PackCounts(NamedTuple):
 _WITHIN = entries.c.id.between(packs.c.first_id, packs.c.last_id) & (entries.c.pack_id == packs.c.id)
 
 # Made once: to put a statement together takes as long as to run it.
-_REVISIONS = (
+_ALL_REVISIONS = (
     select(*entries.c)
     .join(entity_keys, entity_keys.c.entry_id == entries.c.id)
     .where(entity_keys.c.hash == bindparam("hash"), entries.c.entity_key == bindparam("key"))
 )
+_REVISIONS = _ALL_REVISIONS.where(is_kept())
 
 
 class Catalog:
@@ -111,13 +114,13 @@ class Catalog:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._names = Interning(database)
+        self.names = Interning(database)
 
     def known(self, keys: Iterable[EntityKey]) -> Known:
         """What is archived of these games; nothing where there is no archive yet."""
         try:
             with self.database.read() as connection:
-                return Accession(self.database, connection, self._names).known(keys)
+                return Accession(self.database, connection, self.names).known(keys)
         except NoArchiveError:
             return Known({}, 0, UNKNOWN_TIME)
 
@@ -162,11 +165,11 @@ class Catalog:
         numbers = range(0)
         with self.database.write() as connection:
             if added:
-                numbers = Accession(self.database, connection, self._names).take(added, pack_rows, known, late=late)
+                numbers = Accession(self.database, connection, self.names).take(added, pack_rows, known, late=late)
             if settle is not None:
                 settle(connection)
         if added:
-            self._names.remember()
+            self.names.remember()
         return numbers
 
     def get(self, entity_id: str, entity_type: str | None = None, revision: int | None = None) -> ArchiveEntry | None:
@@ -186,11 +189,12 @@ class Catalog:
             )
         return found[0] if found else None
 
-    def revisions(self, entity_id: str, entity_type: str | None = None) -> list[ArchiveEntry]:
-        """All revisions of a game, the latest first."""
+    def revisions(self, entity_id: str, entity_type: str | None = None, *, trash: bool = False) -> list[ArchiveEntry]:
+        """All revisions of a game, the latest first; also those in the trash, if ``trash``."""
         key, number = game_key(entity_id)
         with self.database.read() as connection:
-            found = self._load(connection, connection.execute(_REVISIONS, {"key": key, "hash": number}).all())
+            statement = _ALL_REVISIONS if trash else _REVISIONS
+            found = self.load(connection, connection.execute(statement, {"key": key, "hash": number}).all())
         chosen = [entry for entry in found if entity_type in (None, entry.entity_type)]
         return sorted(chosen, key=lambda entry: (entry.entity_type, -entry.revision))
 
@@ -206,7 +210,7 @@ class Catalog:
                 rows += connection.execute(statement.limit(query.limit + 1 - len(rows))).all()
                 if len(rows) > query.limit:
                     break
-            found = self._load(connection, rows[: query.limit])
+            found = self.load(connection, rows[: query.limit])
         if len(rows) <= query.limit:
             return Page(found, None)
         last = rows[query.limit - 1]
@@ -239,6 +243,23 @@ class Catalog:
                 return 0
             return connection.scalar(select_count(self.database, connection, query, names)) or 0
 
+    def count_games(self) -> int:
+        """How many games there are."""
+        with self.database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(entries).where(entries.c.superseded.is_(None))) or 0
+
+    def hole_since(self, since: int | None, now: int) -> tuple[int, int] | None:
+        """The longest time up to now in which nothing was archived: since an instant, or, without one, since the newest game
+        was; None if there is neither.
+        """
+        instant = batches.c.accepted_at
+        statement = select(instant).order_by(batches.c.id)
+        statement = statement.where(instant > since) if since is not None else select(func.max(instant))
+        with self.database.read() as connection:
+            found = [row[0] for row in connection.execute(statement) if row[0] is not None]
+        seen = [*([] if since is None else [since]), *found, now]
+        return max(pairwise(seen), key=lambda pair: pair[1] - pair[0], default=None)
+
     def totals(self) -> list[Total]:
         """What there is, by type and day of archiving."""
         per_batch = (
@@ -258,7 +279,7 @@ class Catalog:
         statement = select(batches.c.type_id, day, *sums).join(per_batch, per_batch.c.batch_id == batches.c.id)
         with self.database.read() as connection:
             rows = connection.execute(statement.group_by(batches.c.type_id, day)).all()
-            words = self._names.words(connection, {row[0] for row in rows})
+            words = self.names.words(connection, {row[0] for row in rows})
             found = [Total(words[row[0]], int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in rows]
         return sorted(found, key=lambda total: (total.entity_type, total.day))
 
@@ -272,7 +293,7 @@ class Catalog:
         )
         with self.database.read() as connection:
             rows = connection.execute(statement).all()
-            words = self._names.words(connection, {row[0] for row in rows if row[0] is not None})
+            words = self.names.words(connection, {row[0] for row in rows if row[0] is not None})
         by_status = {None if row[0] is None else words[row[0]]: int(row[1]) for row in rows}
         return by_status, min((row[2] for row in rows), default=None), max((row[3] for row in rows), default=None)
 
@@ -322,7 +343,7 @@ class Catalog:
         if marked:
             statement = statement.join(damages, damages.c.entry_id == entries.c.id)
         with self.database.read() as connection:
-            return self._load(connection, connection.execute(statement.order_by(entries.c.id)).all())
+            return self.load(connection, connection.execute(statement.order_by(entries.c.id)).all())
 
     def counts_of(self, pack: str) -> PackCounts:
         """How many entries' bytes lie in a pack."""
@@ -333,12 +354,12 @@ class Catalog:
 
     def pack_uses(self) -> list[PackUse]:
         """All packs with what of them is named, in the order in which that was archived."""
-        return uses(self.database, self._names)
+        return uses(self.database, self.names)
 
     def entries_in(self, keys: Sequence[str]) -> list[ArchiveEntry]:
         """The entries whose bytes lie in some packs, in the order in which they were archived."""
         with self.database.read() as connection:
-            return self._load(connection, Repacking(self.database, connection, keys).rows())
+            return self.load(connection, Repacking(self.database, connection, keys).rows())
 
     def repack(
         self, keys: Sequence[str], before: Sequence[ArchiveEntry], after: Sequence[ArchiveEntry], pack_rows: Sequence[PackRow]
@@ -350,7 +371,7 @@ class Catalog:
     def add_dictionary(self, row: DictionaryRow) -> None:
         """Name a dictionary that lies on the backend. One that is named already stays."""
         with self.database.write() as connection:
-            type_id = self._names.word_ids(connection, [row.entity_type])[row.entity_type]
+            type_id = self.names.word_ids(connection, [row.entity_type])[row.entity_type]
             same = (dictionaries.c.id == row.id) & (dictionaries.c.type_id == type_id)
             if connection.execute(select(dictionaries.c.id).where(same)).first() is None:
                 added = (connection.scalar(select(func.max(dictionaries.c.added))) or 0) + 1
@@ -361,7 +382,7 @@ class Catalog:
         with self.database.read() as connection:
             statement = select(dictionaries).order_by(dictionaries.c.added)
             rows = self.database.typed(connection.execute(statement).all(), dictionaries.c)
-            words = self._names.words(connection, {row.type_id for row in rows})
+            words = self.names.words(connection, {row.type_id for row in rows})
             return [DictionaryRow(row.id, words[row.type_id], row.checksum, row.stored_bytes) for row in rows]
 
     def mark_damaged(self, checked: Iterable[ArchiveEntry], lost: Mapping[ArchiveEntry, str]) -> None:
@@ -387,7 +408,7 @@ class Catalog:
 
     def _entry_id(self, connection: Connection, key: EntityKey, revision: int) -> int | None:
         stored, number = game_key(key.entity_id)
-        type_id = self._names.find_words(connection, [key.entity_type]).get(key.entity_type)
+        type_id = self.names.find_words(connection, [key.entity_type]).get(key.entity_type)
         statement = (
             select(entries.c.id)
             .join(entity_keys, entity_keys.c.entry_id == entries.c.id)
@@ -400,25 +421,25 @@ class Catalog:
     def _resolve(self, connection: Connection, query: ArchiveQuery) -> Resolved | None:
         """The query's names as ids; None where one of them is in no row, and so nothing matches."""
         words = [*([query.entity_type] if query.entity_type else []), *query.statuses]
-        word_ids = self._names.find_words(connection, words)
+        word_ids = self.names.find_words(connection, words)
         types = [word_ids[query.entity_type]] if query.entity_type in word_ids else []
         statuses = [word_ids[status] for status in query.statuses if status in word_ids]
-        tag_ids = self._names.find_tags(connection, query.tags.items())
-        players = [self._names.find_players(connection, player) for player in query.players]
+        tag_ids = self.names.find_tags(connection, query.tags.items())
+        players = [self.names.find_players(connection, player) for player in query.players]
         absent = (query.entity_type and not types) or (query.statuses and not statuses) or len(tag_ids) < len(query.tags)
         if absent or not all(players):
             return None
         keys = dict(map(game_key, query.entity_ids)) if query.entity_ids else None
         return Resolved(types or None, statuses or None, tag_ids, players, keys)
 
-    def _load(self, connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> list[ArchiveEntry]:
-        """Rows of ``entries`` as entries."""
+    def load(self, connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> list[ArchiveEntry]:
+        """Rows of ``entries`` as entries, in a transaction."""
         self.database.typed(rows, entries.c)
         seats = [self.database.players.loaded(row.players) for row in rows]
         wanted = {player for players in seats for player in players} | {row.winner_id for row in rows if row.winner_id}
-        people = self._names.players(connection, wanted)
-        shared = self._names.batches(connection, {row.batch_id for row in rows})
-        keys = self._names.packs(connection, {row.pack_id for row in rows})
+        people = self.names.players(connection, wanted)
+        shared = self.names.batches(connection, {row.batch_id for row in rows})
+        keys = self.names.packs(connection, {row.pack_id for row in rows})
         found = []
         for row, players in zip(rows, seats, strict=True):
             batch = shared[row.batch_id]

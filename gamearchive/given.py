@@ -259,6 +259,7 @@ RETENTION: Mapping[str, Callable[[Given, str], str | int | float]] = {
 }
 """What a rule of ``[[retention]]`` may say, and what reads each of it."""
 
+
 def part_plan(said: Mapping[str, Any], which: str) -> PartPlan:
     """A part of ``[composite]``, of which the options that are said have been read.
 

@@ -48,6 +48,10 @@ class Lanes:
         finally:
             await self._leave(iterator)
 
+    def _change(self, steps: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+        """Iterate in the thread for whatever writes."""
+        return self._stream(steps, self._writing)
+
     async def _leave(self, iterator: Iterator[object]) -> None:
         """Close an iteration, in its own thread, unless that was done."""
         executor = self._under_way.pop(iterator, None)

@@ -1,8 +1,8 @@
 """What a daemon does from time to time beside archiving: its duties, each in a thread of its own.
 
 - *tidy* forgets jobs that are done for long enough, and keeps SQLite's write-ahead log short, every minute;
-- *compact* makes packs denser (`operations.compaction`), when the settings' ``[schedule]`` says so. Of all daemons on a
-  database one does it;
+- *retention* lets games expire, and *compact* makes packs denser (`operations.compaction`), when the settings' ``[schedule]``
+  says so. Of all daemons on a database one does it;
 - *verify* reads packs byte by byte and reports what is damaged, likewise. Within a budget it goes on where it ended the last
   time;
 - *backup* makes a backup at ``backup.destination``, likewise. What a run within a budget has copied, the next need not copy;
@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from gamearchive.administration import LOCK_WAIT_SECONDS, Administration
 from gamearchive.archive import Archive
 from gamearchive.catalog import Catalog
 from gamearchive.database.sqlite import shorten_log
+from gamearchive.errors import LockedError
 from gamearchive.events import Damage, Listener, Trouble
 from gamearchive.operations.backup import Made
 from gamearchive.operations.verify import verify
@@ -49,7 +51,7 @@ def duties(administration: Administration, worker: str, tell: Listener, *, stopp
 
     return [
         Rounds("tidy", TIDY_SECONDS, tidy, tell),
-        *scheduled((Compaction, Verification, BackingUp), administration, worker, tell, stopping),
+        *scheduled((Expiry, Compaction, Verification, BackingUp), administration, worker, tell, stopping),
         *storage_duties(administration, worker, tell, stopping),
     ]
 
@@ -117,3 +119,16 @@ class BackingUp(Scheduled):
             elif step.problem is not None:
                 self.tell(Damage(finding="damaged", object=step.key, message=step.problem))
         return result
+
+
+class Expiry(Scheduled):
+    """``retention apply``. Where another process is at it just now, it is that one's."""
+
+    name = "retention"
+
+    def do(self, turn: Turn) -> Mapping[str, int]:
+        counts: Counter[str] = Counter(expired=0, kept=0, held=0, bytes=0, purged=0, packs=0)
+        with suppress(LockedError):
+            for step in self.administration.retention.applied(stopping=turn.is_over):
+                counts.update(step.counts)
+        return counts

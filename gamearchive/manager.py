@@ -30,6 +30,7 @@ from gamearchive.model import ArchivalPriority, ArchivalTrigger, ArchiveEntry
 from gamearchive.parcels import Parcel, live_sender
 from gamearchive.policy import ArchivalPolicy, Policies, policies_from
 from gamearchive.query import ArchiveQuery
+from gamearchive.retention import Rule
 from gamearchive.settings import Settings, load_settings
 from gamearchive.strategy import ArchivalStrategy, GameArchivalStrategy
 from gamearchive.units import from_instant
@@ -237,12 +238,18 @@ class ArchiveManager(Administration):
         return list((await self.query(query)).entries)
 
     async def cleanup_old_archives(self, entity_type: str, older_than: timedelta) -> int:
-        """Delete what was archived long ago.
+        """Let games expire that were archived so long ago; how many did. Held ones do not, nor any that a rule of the settings
+        keeps for ever. For the settings' ``undelete_period`` they can be brought back.
 
         Raises:
-            UnsupportedError: always, for now.
+            LockedError: if another process is at it.
+            RefusedError: if the clock has jumped.
+            UnsupportedError: if nothing can be deleted from this backend.
         """
-        raise _not_yet("delete archived games", entity_type, older_than)
+        rules = [rule for rule in self.retention.rules if rule.forever]
+        old = Rule(name="cleanup_old_archives", entity_type=entity_type, keep_for=older_than)
+        steps = self.retention.apply(rules=[*rules, old], max_share=1.0)
+        return sum([step.counts.get("expired", 0) async for step in steps])
 
     async def compress_archives(self, entity_type: str, compress_after: timedelta) -> int:
         """Pack densely what was archived some time ago: see `operations.compaction`.

@@ -31,6 +31,7 @@ from gamearchive.database.schema import (
     entity_keys,
     entries,
     instant_of,
+    is_kept,
     second_at,
     second_of,
 )
@@ -224,8 +225,7 @@ def _source(database: Database, connection: Connection, query: ArchiveQuery, nam
     """Choose the index that serves a query: ids, then players, then batches, then time, then the order of acceptance."""
     of_batches = _batch_conditions(connection, query, names)
     conditions = [*_time_conditions(query), *of_batches]
-    if not query.all_revisions:
-        conditions.append(entries.c.superseded.is_(None))
+    conditions.append(is_kept() if query.all_revisions else entries.c.superseded.is_(None))
     in_batches = [*of_batches, *_window_conditions(query)]
     all_tables = entries.join(batches, entries.c.batch_id == batches.c.id)
     archived = query.order is SortField.ARCHIVED

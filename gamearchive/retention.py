@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import re
 from array import array
+from bisect import insort
+from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from functools import cached_property
 from hashlib import blake2b
-from heapq import heappush, heapreplace
-from typing import Protocol
 
+from gamearchive.candidates import Candidate, Shared
 from gamearchive.errors import ConfigurationError, UsageError
 from gamearchive.expression import Expression, Field, Path, Tag, parse
 from gamearchive.expression.tree import Subject
-from gamearchive.model import Facts, Player, Tags, check_type
+from gamearchive.model import check_type
 from gamearchive.policy import ArchivalPolicy
 from gamearchive.units import format_duration, format_instant, parse_duration
 
@@ -50,43 +51,6 @@ class Per(Enum):
     ALL = "all"
     PLAYER = "player"
     ROOM = "room"
-
-
-class Candidate(Subject, Protocol):
-    """A game as rules see it: its number in the order of acceptance, its times, and who played, each person by one value."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def archived_at(self) -> int: ...
-    @property
-    def completed_at(self) -> int | None: ...
-    @property
-    def players(self) -> Sequence[Hashable]: ...
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What games that were archived together have in common, of which alone rules can be tried on all of them at once."""
-
-    entity_type: str
-    content_type: str
-    status: str | None
-    tags: Tags
-    archived_at: int
-    entity_id: str = ""
-    raw_bytes: int = 0
-    payload: bytes = b""
-
-    @property
-    def facts(self) -> Facts:
-        """What of the facts is in common."""
-        return Facts(status=self.status)
-
-
-def person(player: Player) -> str | None:
-    """What tells a player from others: the game's own id for them, or their name where it has none."""
-    return player.id if player.id is not None else player.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +138,12 @@ class Rule:
         return all(isinstance(name, Tag) or (isinstance(name, Field) and name.name in _SHARED) for name in names)
 
     @property
+    def asks_players(self) -> bool:
+        """Whether it asks who played, or who won."""
+        names = () if self.condition is None else self.condition.names()
+        return any(isinstance(name, Field) and name.name in ("players", "winner") for name in names)
+
+    @property
     def takes_all(self) -> bool:
         """Whether it decides about every game of its type."""
         return self.condition is None
@@ -259,7 +229,12 @@ class Trial:
         self._rules = rules
         self._now = now
         self._due = [array("q") for _ in rules]
-        self._last: list[dict[Hashable, list[int]]] = [{} for _ in rules]
+        self._last: list[dict[Hashable, deque[int]]] = [{} for _ in rules]
+
+    @cached_property
+    def asks_players(self) -> bool:
+        """Whether a rule asks who played, or who won."""
+        return any(rule.per is Per.PLAYER or rule.asks_players for rule in self._rules)
 
     def open(self, shared: Shared) -> Sequence[tuple[int, bool]]:
         """Which rules may decide about games that have this in common: their positions, and whether one decides about all
@@ -284,9 +259,17 @@ class Trial:
         position, sure = opened[0]
         return position if sure and rules[0].is_by_age else None
 
-    def let_go(self, position: int, numbers: Iterable[int]) -> None:
-        """Note that a rule lets games go, by their numbers."""
-        self._due[position].extend(numbers)
+    def completed_until(self, opened: Sequence[tuple[int, bool]]) -> int | None:
+        """Of the games that these rules may decide about, only those completed by then can expire; None if that is not
+        so."""
+        rules = [rule for rule in (self._rules[position] for position, _ in opened) if not rule.forever]
+        if any(rule.since is Since.ARCHIVED or rule.keep_last is not None or rule.keep_for is None for rule in rules):
+            return None
+        return max((self._now - rule.keep_for // _MICROSECOND for rule in rules if rule.keep_for is not None), default=None)
+
+    def let_go(self, position: int, number: int) -> None:
+        """Note that a rule lets a game go."""
+        self._due[position].append(number)
 
     def look(self, opened: Sequence[tuple[int, bool]], game: Candidate) -> None:
         """Look at one game."""
@@ -305,20 +288,25 @@ class Trial:
             self._due[position].append(game.number)
 
     def _enter(self, position: int, most: int, groups: Iterable[Hashable], instant: int, number: int) -> None:
-        """Keep a game among the last of its groups, if it is one: in each a heap, the first of them on top."""
+        """Keep a game among the last of its groups, if it is one: in each a queue in their order."""
         key = (instant << 48) | number  # of two at one instant the one that was accepted later
-        heaps = self._last[position]
+        queues = self._last[position]
         for group in groups:
-            heap = heaps.setdefault(group, [])
-            if len(heap) < most:
-                heappush(heap, key)
-            elif key > heap[0]:
-                heapreplace(heap, key)
+            queue = queues.get(group)
+            if queue is None:
+                queues[group] = deque((key,), maxlen=most)
+            elif key > queue[-1]:
+                queue.append(key)
+            elif len(queue) < most:
+                insort(queue, key)
+            elif key > queue[0]:
+                queue.popleft()
+                insort(queue, key)
 
     def expired(self) -> Iterator[tuple[int, Rule]]:
         """The numbers of the games that expire, each with the rule that lets it go."""
-        for rule, due, heaps in zip(self._rules, self._due, self._last, strict=True):
-            kept = {key & _NUMBER for heap in heaps.values() for key in heap}
+        for rule, due, queues in zip(self._rules, self._due, self._last, strict=True):
+            kept = {key & _NUMBER for queue in queues.values() for key in queue}
             yield from ((number, rule) for number in due if number not in kept)
 
 
@@ -332,7 +320,7 @@ def expire(rules: Sequence[Rule], games: Iterable[Candidate], now: int) -> dict[
         if settled is None:
             trial.look(opened, game)
         elif settled != KEPT:
-            trial.let_go(settled, [game.number])
+            trial.let_go(settled, game.number)
     return dict(trial.expired())
 
 

@@ -30,23 +30,18 @@ that names the nearest one. This module is the only one that reads the environme
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from gamearchive.composition import Composition, PartPlan
-from gamearchive.errors import ConfigurationError, UsageError
+from gamearchive.errors import ConfigurationError
 from gamearchive.given import (
     COMPOSITE,
     PART,
-    POLICY,
-    RETENTION,
-    WORKER,
     Given,
     PolicyValue,
     as_destination,
@@ -63,6 +58,7 @@ from gamearchive.given import (
     shown_composition,
 )
 from gamearchive.schedule import Schedule
+from gamearchive.sections import as_table, by_type, read_policies, read_retention, read_worker, refuse_unknown
 
 PREFIX = "GAMEARCHIVE_"
 FILE_NAME = "gamearchive.toml"
@@ -209,7 +205,7 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     given = _defaults()
     file, table = _read_file(config)
     if file is not None:
-        _refuse_unknown(table, (*KEYS, "types", "policies", "retention", "worker", "backup", "schedule", "composite"), "", file)
+        refuse_unknown(table, (*KEYS, "types", "policies", "retention", "worker", "backup", "schedule", "composite"), "", file)
         given |= {key: Given(table[key], f"file {file}", file.parent) for key in KEYS if key in table}
     for key in KEYS:
         from_environment, flag = variable(key), (flags or {}).get(key)
@@ -220,11 +216,11 @@ def load_settings(flags: Mapping[str, str | None] | None = None, config: str | N
     facts = {} if file is None else _facts(table.get("types", {}), file)
     sources = {key: given[key].source if key in given else "default" for key in KEYS}
     sources |= {f"types.{entity_type}.facts.{fact}": f"file {file}" for entity_type in facts for fact in facts[entity_type]}
-    policies = {} if file is None else _policies(table.get("policies", {}), file)
+    policies = {} if file is None else read_policies(table.get("policies", {}), file)
     sources |= {f"policies.{entity_type}.{key}": f"file {file}" for entity_type in policies for key in policies[entity_type]}
-    retention = [] if file is None else _retention(table.get("retention", []), file)
+    retention = [] if file is None else read_retention(table.get("retention", []), file)
     sources |= {f"retention.{rule['name']}.{key}": f"file {file}" for rule in retention for key in rule}
-    worker = {} if file is None else _worker(table.get("worker", {}), file)
+    worker = {} if file is None else read_worker(table.get("worker", {}), file)
     destination = None if file is None else _destination(table.get("backup", {}), file)
     if destination is not None:
         sources["backup.destination"] = f"file {file}"
@@ -316,67 +312,24 @@ def _xdg(name: str, fallback: str) -> Path | None:
         return None
 
 
-def _refuse_unknown(table: Iterable[str], known: tuple[str, ...], prefix: str, file: Path) -> None:
-    for key in table:
-        if key not in known:
-            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
-            raise ConfigurationError(
-                f"`{prefix}{key}` in {file} is not a setting; the nearest is `{prefix}{nearest}`.",
-                hint=f"Known here: {', '.join(prefix + name for name in known)}.",
-            )
-
-
 def _facts(types: object, file: Path) -> dict[str, dict[str, str]]:
     """The pointers of ``[types.<type>.facts]``, checked."""
     facts: dict[str, dict[str, str]] = {}
-    for entity_type, settings in _by_type(types, "types", file):
+    for entity_type, settings in by_type(types, "types", file):
         prefix = f"types.{entity_type}."
-        _refuse_unknown(settings, ("facts",), prefix, file)
-        pointers = _table(settings.get("facts", {}), f"{prefix}facts", file)
-        _refuse_unknown(pointers, FACTS, f"{prefix}facts.", file)
+        refuse_unknown(settings, ("facts",), prefix, file)
+        pointers = as_table(settings.get("facts", {}), f"{prefix}facts", file)
+        refuse_unknown(pointers, FACTS, f"{prefix}facts.", file)
         facts[entity_type] = {
             fact: as_pointer(Given(pointer, f"file {file}"), f"{prefix}facts.{fact}") for fact, pointer in pointers.items()
         }
     return facts
 
 
-def _policies(tables: object, file: Path) -> dict[str, dict[str, PolicyValue]]:
-    """The options of ``[policies.<type>]``, each of its kind."""
-    policies: dict[str, dict[str, PolicyValue]] = {}
-    for entity_type, options in _by_type(tables, "policies", file):
-        prefix = f"policies.{entity_type}."
-        _refuse_unknown(options, tuple(POLICY), prefix, file)
-        policies[entity_type] = {
-            option: POLICY[option](Given(value, f"file {file}"), prefix + option) for option, value in options.items()
-        }
-    return policies
-
-
-def _retention(tables: object, file: Path) -> list[dict[str, str | int | float]]:
-    """The rules of ``[[retention]]``, what is said in each of its kind."""
-    if not isinstance(tables, list):
-        raise Given(tables, f"file {file}").wrong("retention", "a list of rules, each under [[retention]]")
-    rules = []
-    for number, said in enumerate(tables, 1):
-        table = _table(said, "retention", file)
-        _refuse_unknown(table, tuple(RETENTION), "retention.", file)
-        if "name" not in table:
-            raise ConfigurationError(f"Rule {number} of [[retention]] in {file} has no name.", hint="Call it something.")
-        rules.append({key: RETENTION[key](Given(value, f"file {file}"), f"retention.{key}") for key, value in table.items()})
-    return rules
-
-
-def _worker(value: object, file: Path) -> dict[str, Any]:
-    """What ``[worker]`` says, each of its kind."""
-    table = _table(value, "worker", file)
-    _refuse_unknown(table, tuple(WORKER), "worker.", file)
-    return {key: WORKER[key](Given(said, f"file {file}"), f"worker.{key}") for key, said in table.items()}
-
-
 def _destination(value: object, file: Path) -> str | None:
     """Where ``[backup]`` says that backups go: a URL, or a folder, relative to the file's own."""
-    table = _table(value, "backup", file)
-    _refuse_unknown(table, ("destination",), "backup.", file)
+    table = as_table(value, "backup", file)
+    refuse_unknown(table, ("destination",), "backup.", file)
     if "destination" not in table:
         return None
     return as_destination(Given(table["destination"], f"file {file}", file.parent), "backup.destination")
@@ -384,8 +337,8 @@ def _destination(value: object, file: Path) -> str | None:
 
 def _schedules(value: object, file: Path) -> dict[str, Schedule]:
     """The schedules of ``[schedule]``."""
-    table = _table(value, "schedule", file)
-    _refuse_unknown(table, DUTIES, "schedule.", file)
+    table = as_table(value, "schedule", file)
+    refuse_unknown(table, DUTIES, "schedule.", file)
     return {duty: as_schedule(Given(said, f"file {file}"), f"schedule.{duty}") for duty, said in table.items()}
 
 
@@ -393,39 +346,21 @@ def _composite(table: Mapping[str, object], file: Path) -> Composition | None:
     """What ``[composite]`` says, made sense of."""
     if "composite" not in table:
         return None
-    said = _table(table["composite"], "composite", file)
-    _refuse_unknown(said, (*COMPOSITE, "part"), "composite.", file)
+    said = as_table(table["composite"], "composite", file)
+    refuse_unknown(said, (*COMPOSITE, "part"), "composite.", file)
     parts = said.get("part", [])
     if not isinstance(parts, list):
         raise Given(parts, f"file {file}").wrong("composite.part", "a list of tables: write [[composite.part]]")
     plans: list[PartPlan] = []
     for number, value in enumerate(parts, 1):
         prefix = f"composite.part {number}"
-        part = _table(value, prefix, file)
-        _refuse_unknown(part, tuple(PART), f"{prefix}: ", file)
+        part = as_table(value, prefix, file)
+        refuse_unknown(part, tuple(PART), f"{prefix}: ", file)
         plans.append(
             part_plan({key: PART[key](Given(each, f"file {file}"), f"{prefix}: {key}") for key, each in part.items()}, prefix)
         )
     options = {key: COMPOSITE[key](Given(said[key], f"file {file}"), f"composite.{key}") for key in COMPOSITE if key in said}
     return Composition(tuple(plans), **options)
-
-
-def _by_type(value: object, key: str, file: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """The tables of a table that has one for each type of game."""
-    from gamearchive.model import check_type
-
-    for entity_type, settings in _table(value, key, file).items():
-        try:
-            check_type(entity_type)
-        except UsageError as error:
-            raise ConfigurationError(f"In {file}: {error.message}", hint=error.hint) from None
-        yield entity_type, _table(settings, f"{key}.{entity_type}", file)
-
-
-def _table(value: object, key: str, file: Path) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise Given(value, f"file {file}").wrong(key, "a table")
-    return value
 
 
 def _home(given: Given | None) -> Path:

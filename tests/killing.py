@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from archiving import EVERYTHING, found_by, game
 from running import run
@@ -31,8 +31,12 @@ from gamearchive.cli.app import main
 from gamearchive.clock import SystemClock
 from gamearchive.database.engine import Database
 from gamearchive.operations.verify import Finding, verify
+from gamearchive.query import ArchiveQuery
 from gamearchive.readers import batches
 from gamearchive.stores.filesystem import FileSystemStore
+
+if TYPE_CHECKING:
+    from tracing import Traced
 
 BATCH_RECORDS = 40
 KILLED = -signal.SIGKILL
@@ -315,6 +319,39 @@ def kill_compaction(seed: int, place: Place, source: Path, count: int) -> int:
     assert summary("compact", "--after", "0s", *place.where)["left"] == 0
     finish(source, place, count)
     return killed
+
+
+def kill_retention_at(call: int, home: Path, folder: Path, count: int) -> Traced:
+    """Kill ``retention apply`` of a copy of a home at a call: what is kept is there, the next run ends it, and nothing that has
+    expired comes back, not even in a new catalog.
+    """
+    import tracing
+
+    copied = in_file(folder / f"killed-at-{call}")
+    shutil.copytree(home, copied.home)
+    apply = ["retention", "apply", "--yes", "--config", str(copied.home / "gamearchive.toml"), *copied.where]
+    ended = tracing.run_and_kill_at(apply, call)
+    kept = {f"g-{number}": payload for number, payload in enumerate(payloads(count).values()) if number >= BATCH_RECORDS + 5}
+    examine_kept(copied, kept)
+    if call % 2:
+        summary("rebuild", "--yes", *copied.where)
+        examine_kept(copied, kept)
+    summary(*apply)
+    summary("verify", "--repair", *copied.where)
+    assert summary("verify", "--full", *copied.where)["records"] == len(kept)
+    assert summary("rebuild", "--yes", *copied.where)["records"] == len(kept)
+    examine_kept(copied, kept)
+    shutil.rmtree(copied.home)
+    return ended
+
+
+def examine_kept(place: Place, kept: dict[str, bytes]) -> None:
+    """Make sure that a home holds these games, each exact, whatever else it holds."""
+    database = Database(place.url)
+    archive = Archive(Catalog(database), PackHoldings(FileSystemStore(place.home / "packs")), SystemClock())
+    entries = {entry.entity_id: entry for entry in archive.catalog.every(ArchiveQuery(limit=0))}
+    assert {entity_id: archive.read(entries[entity_id]) for entity_id in kept} == kept
+    database.close()
 
 
 def kill_restore(seed: int, place: Place, folder: Path, count: int) -> int:

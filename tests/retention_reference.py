@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from gamearchive.candidates import person
 from gamearchive.holds import Hold
 from gamearchive.model import Facts, Player, Tags
-from gamearchive.retention import Per, Rule, Since, person
+from gamearchive.retention import Per, Rule, Since
 
 NOTHING = Facts()
 

@@ -37,10 +37,13 @@ FLOORS = """
     strategy:    errors model encoding facts forms
     files:       errors
     given:       errors model units schedule composition
-    settings:    errors model units schedule composition given
+    sections:    errors model given
+    settings:    errors model units schedule composition given sections
     policy:      errors model units expression
-    retention:   errors model units expression policy
+    candidates:  model expression
+    retention:   errors model units expression policy candidates
     holds:       errors expression
+    plans:       errors model units candidates retention holds
     readers:     errors model facts
     packs:       errors model
     keyring:     errors files
@@ -67,18 +70,23 @@ FLOORS = """
     leases:      errors model clock database journal jobs steps
     enqueuing:   model database jobs
     queue:       errors model clock database journal jobs steps enqueuing
+    trash:       model database catalog candidates holds
+    census:      model database catalog candidates retention
     backends:    errors model units clock composition keyring packs stores database breaker
     backups:     errors model units clock packs stores database backends
+    ledger:      errors model holds trash backends
+    prospects:   errors model clock units candidates retention holds catalog trash census
 
     ownership:   errors catalog backends
     archive:     errors model clock packs query accession catalog backends
-    adoption:    errors model accession catalog backends archive
+    adoption:    errors model accession catalog trash backends ledger archive
 
     tenure:              clock database
     operations.ingest:   errors model readers backends archive
     operations.restore:  errors model names files archive
     operations.verify:   errors model accession catalog backends archive adoption
-    operations.rebuild:  errors model backends archive adoption
+    operations.rebuild:  errors model backends trash archive adoption
+    operations.retention: errors model units retention holds plans database catalog trash census ledger archive
     operations.spool:    model readers queue
     operations.active:   errors model journal queue archive
     operations.check:    errors clock units stores backends
@@ -101,19 +109,20 @@ FLOORS = """
     storage:         operations.resync operations.tiering operations.relocation
     custody:         errors model clock settings keyring stores catalog archive backups operations.verify operations.backup
     custody:         operations.backup_check operations.backup_restore operations.forget operations.drill
+    expiry:          model policy settings retention holds plans catalog prospects ownership archive operations.retention
     administration:  errors model clock settings keyring readers stores database query catalog backends ownership archive
-    administration:  adoption lanes queue desk storage operations.ingest operations.restore operations.verify
+    administration:  adoption lanes queue desk storage custody operations.ingest operations.restore operations.verify
     administration:  operations.rebuild
-    administration:  operations.spool operations.active custody packdesk
+    administration:  operations.spool operations.active custody packdesk expiry
     archivers:       errors model clock composition keyring database catalog journal backends archive
     parcels:         errors model archive
     worker:          errors model pace policy strategy archive archivers parcels
-    manager:         errors model clock units settings policy strategy query backends ownership archive
+    manager:         errors model clock units settings policy retention strategy query backends ownership archive
     manager:         administration archivers parcels worker operations.backup
 
     scheduled:       schedule events database administration rounds
     upkeep:          events backends administration operations.resync operations.tiering rounds scheduled
-    maintenance:     units events database catalog archive administration operations.backup operations.verify rounds
+    maintenance:     errors units events database catalog archive administration operations.backup operations.verify rounds
     maintenance:     scheduled upkeep policy packdesk
     slot:            errors model clock events breaker tally jobs leases archive tenure
     daemon:          errors model units events breaker rounds tally jobs leases administration maintenance tenure slot
@@ -135,7 +144,7 @@ FLOORS = """
 
     cli:         errors model clock units facts files given settings keyring policy readers stores database query catalog
     cli:         backends archive
-    cli:         retention holds
+    cli:         retention holds plans prospects operations.retention
     cli:         events metrics supervisor rounds tally jobs queue daemon administration bench
     cli:         operations.ingest operations.spool operations.restore operations.verify operations.rebuild operations.check
     cli:         operations.resync operations.tiering operations.relocation
@@ -146,7 +155,7 @@ FLOORS = """
 """Each module or package with those of ours that it may import; what stands higher up is the floor below."""
 
 ONLY_IN = {
-    "sqlalchemy": "database query accession repacking catalog journal jobs steps leases enqueuing queue "
+    "sqlalchemy": "database query accession repacking catalog trash census journal jobs steps leases enqueuing queue "
     "backends.postgresql backends.tables",
     "alembic": "database",
     "sqlite3": "database",
@@ -169,6 +178,7 @@ ONLY_IN = {
 
 BUILT_SQL = [
     ("repacking", "_MOVES[self._connection.dialect.name]"),  # constants of the module
+    ("trash", "state"),  # constants of the module
     ("enqueuing", "str(self._jobs)"),  # what SQLAlchemy compiles of a table
     ("enqueuing", "postgresql.binary(str(self._jobs))"),
     ("database.postgresql", "f'SELECT pg_try_advisory_lock{suffix}(:lock)'"),  # "_shared" or nothing

@@ -33,6 +33,15 @@ SUBCOMMANDS = {
     ),
     "backup": tuple(("backup", verb) for verb in ("create", "list", "verify", "restore", "forget")),
     "bench": (("bench",), ("bench", "live")),
+    "retention": (
+        ("retention", "plan"),
+        ("retention", "apply"),
+        ("retention", "explain"),
+        ("retention", "undelete"),
+        ("retention", "hold", "add"),
+        ("retention", "hold", "remove"),
+        ("retention", "hold", "list"),
+    ),
     "worker": (("worker", "run"), ("worker", "status"), ("worker", "pause"), ("worker", "resume")),
 }
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -127,6 +136,9 @@ def test_its_lines_for_cron_run(tmp_path: Path):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "GAMEARCHIVE_HOME": places["/var/lib/gamearchive"],
     }
+    settings = tmp_path / "gamearchive.toml"
+    settings.write_text(re.findall(r"```toml\n.*?(\[\[retention\]\].*?)\[worker\]", README, re.DOTALL)[0])
+    environment["GAMEARCHIVE_CONFIG"] = str(settings)
     blocks = re.findall(r"```cron\n(.*?)```", README, re.DOTALL)
     lines = [line.split(maxsplit=5)[5] for block in blocks for line in block.splitlines()]
     assert len(lines) >= 4

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from retention_reference import Kept, expired, player
 
+from gamearchive.candidates import Shared
 from gamearchive.errors import ConfigurationError, UsageError
 from gamearchive.holds import Hold, Holds
 from gamearchive.model import Facts, Player
 from gamearchive.policy import ArchivalPolicy, policies_from
-from gamearchive.retention import Per, Rule, Since, Trial, expire, rules_from, version
+from gamearchive.retention import KEPT, Per, Rule, Since, Trial, expire, rules_from, version
 from gamearchive.units import SECOND
 
 NOW = 1_750_000_000 * SECOND
@@ -121,8 +122,6 @@ def test_a_reason_says_since_when_and_how_long() -> None:
 
 def test_games_that_nothing_can_expire_need_not_be_looked_at() -> None:
     """What makes a nightly run on a large archive cheap."""
-    from gamearchive.retention import KEPT, Shared
-
     shared = Shared("game", "application/json", "draw", (), NOW - DAY)
     for rules, settled in (
         ([rule(forever=True)], KEPT),

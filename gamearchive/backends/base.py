@@ -266,6 +266,26 @@ class Holdings(ABC):
         """Have a dictionary brought to where it can be read, as `thaw` has a pack."""
         return None
 
+    def put_note(self, name: str, data: bytes) -> None:
+        """Keep a note beside the packs, durably: something about their games that they cannot say themselves."""
+        raise UnsupportedError(f"{self.name} keeps no notes, and so not {name} of {len(data)} bytes.")
+
+    def notes(self) -> Iterator[str]:
+        """The names of all notes, in their order."""
+        raise UnsupportedError(f"{self.name} keeps no notes.")
+
+    def note(self, name: str) -> bytes:
+        """A note.
+
+        Raises:
+            NotFoundError: if there is none of this name.
+        """
+        raise UnsupportedError(f"{self.name} keeps no notes, and so not {name}.")
+
+    def remove_note(self, name: str) -> bool:
+        """Remove a note; False if there was none."""
+        raise UnsupportedError(f"{self.name} keeps no notes, and so not {name}.")
+
     def sweep(self) -> int:
         """Remove what writers that died left half written; how many things that were."""
         return 0

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gamearchive.backends.base import Deposit, GameBytes, HeldPack, Holdings, IArchivalBackend, PackContents
+from gamearchive.backends.base import Deposit, GameBytes, HeldPack, IArchivalBackend, PackContents
+from gamearchive.backends.notes import StoreNotes
 from gamearchive.clock import Clock, SystemClock
 from gamearchive.errors import IntegrityError, NotFoundError, StorageUnavailableError, ThawingError, UsageError
 from gamearchive.model import (
@@ -50,9 +51,7 @@ from gamearchive.units import to_instant
 MAX_RECORD_BYTES = (1 << 30) - 1
 """What may be taken for a record of which nothing but the location is known."""
 
-MARK_KEY = "gamearchive-id"
-"""Where a storage says whose it is."""
-
+MARK_KEY = "gamearchive-id"  # where a storage says whose it is
 _MARK = re.compile(rb"[0-9a-f]{32}\n?")
 _BEGINNING = 64
 _UNPACKED_LEVEL = -100  # Zstandard's fastest, which finds next to nothing to compress
@@ -74,7 +73,7 @@ def read_mark(mark: bytes, where: str) -> str:
     return mark.decode().strip()
 
 
-class PackHoldings(Holdings):
+class PackHoldings(StoreNotes):
     """Packs in a store.
 
     Args:

@@ -30,6 +30,7 @@ COMMANDS = (
     "show",
     "restore",
     "stats",
+    "retention",
     "compact",
     "backup",
     "verify",

@@ -15,6 +15,7 @@ from gamearchive.units import SECOND, format_duration, format_instant, format_si
 
 if TYPE_CHECKING:
     from gamearchive.model import ArchiveEntry, GameRecord, Tags
+    from gamearchive.prospects import Outlook
     from gamearchive.query import ArchiveQuery
 
 Time = Literal["archived", "completed", "created"]
@@ -83,8 +84,8 @@ class Chosen:
         )
 
 
-def game_row(entry: ArchiveEntry, tier: str | None = None) -> Row:
-    """A game as every listing has it; with its tier, where that is known."""
+def game_row(entry: ArchiveEntry, tier: str | None = None, outlook: Outlook | None = None) -> Row:
+    """A game as every listing has it; with its tier, where that is known, and, if it is archived, its outlook."""
     facts, sent = entry.facts, entry.provenance
     return {
         "entity_type": entry.entity_type,
@@ -106,8 +107,8 @@ def game_row(entry: ArchiveEntry, tier: str | None = None) -> Row:
         "checksum": entry.checksum.hex(),
         "location": entry.location,
         "tier": tier,
-        "held": False,
-        "expires_at": None,
+        "held": outlook is not None and outlook.held,
+        "expires_at": None if outlook is None else instant(outlook.expires_at),
     }
 
 

@@ -45,6 +45,17 @@ def claim(connection: Connection, name: str, worker: str, now: int, due: Callabl
     return Claim(name, worker, position)
 
 
+def last(connection: Connection, name: str) -> int | None:
+    """When something was begun last; None if never."""
+    return connection.scalar(select(duties.c.began_at).where(duties.c.name == name))
+
+
+def note(connection: Connection, name: str, now: int) -> None:
+    """Note that something is begun now, which nobody claims."""
+    connection.execute(delete(duties).where(duties.c.name == name))
+    connection.execute(insert(duties).values(name=name, worker=None, began_at=now, position=None))
+
+
 def finish(connection: Connection, claimed: Claim, position: str | None) -> None:
     """Note that a run is over, and where the next one goes on."""
     mine = (duties.c.name == claimed.name) & (duties.c.worker == claimed.worker)

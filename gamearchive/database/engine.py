@@ -9,6 +9,7 @@
 - `Database.transact` is a transaction that on PostgreSQL others may overlap: for rows that are locked one by one.
 - `Database.hold` is a lock over more than one transaction, shared or exclusive, which the system lets go when its holder dies.
 - `Database.stay` is another of that kind: while it is held, the database is not made anew (`Database.anew`).
+  `Database.retain` is a third, for retention.
 
 Errors of the engine become errors of the project, and say what to do.
 """
@@ -372,6 +373,16 @@ class Database:
             LockedError: if another process is, and still is after so many seconds.
         """
         with self._lock(postgresql.COMPACTION, "compaction.lock", shared=False, wait=wait):
+            yield
+
+    @contextmanager
+    def retain(self, wait: float = 0.0) -> Iterator[None]:
+        """Be the only one who decides which games expire and which are held.
+
+        Raises:
+            LockedError: if another process is at it, and still is after so many seconds.
+        """
+        with self._lock(postgresql.RETENTION, "retention.lock", shared=False, wait=wait):
             yield
 
     @contextmanager

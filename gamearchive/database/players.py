@@ -58,6 +58,10 @@ class PlayerIndex(Protocol):
         """Index entries, given as pairs of entry id and players."""
         ...
 
+    def remove(self, connection: Connection, rows: Iterable[tuple[int, Sequence[int]]]) -> None:
+        """Take entries out of the index, given as they were added."""
+        ...
+
     def join(self) -> FromClause:
         """Entries joined to the index."""
         ...
@@ -103,6 +107,14 @@ class SQLitePlayerIndex:
         if found:
             bulk.insert(connection, "entry_players (rowid, players)", found)
 
+    def remove(self, connection: Connection, rows: Iterable[tuple[int, Sequence[int]]]) -> None:
+        found = [(entry, _tokens(players)) for entry, players in rows if players]
+        if found:
+            # An index without contents must be told what was in it.
+            connection.exec_driver_sql(
+                "INSERT INTO entry_players (entry_players, rowid, players) VALUES ('delete', ?, ?)", found
+            )
+
     def join(self) -> FromClause:
         return _fts.join(entries, entries.c.id == _fts.c.rowid)
 
@@ -139,6 +151,9 @@ class PostgreSQLPlayerIndex:
         return [int(player) for player in value or ()]
 
     def add(self, connection: Connection, rows: Iterable[tuple[int, Sequence[int]]]) -> None:
+        """Nothing to do."""
+
+    def remove(self, connection: Connection, rows: Iterable[tuple[int, Sequence[int]]]) -> None:
         """Nothing to do."""
 
     def join(self) -> FromClause:

@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from gamearchive.errors import ConfigurationError, LockedError
 
 # Advisory locks: "game" and a number.
-WRITERS, HOLD, STAY, ENQUEUING, PACKS, COMPACTION = (0x67616D65_00000000 + number for number in range(1, 7))
+WRITERS, HOLD, STAY, ENQUEUING, PACKS, COMPACTION, RETENTION = (0x67616D65_00000000 + number for number in range(1, 8))
 
 DRIVERS = ("postgresql", "postgresql+psycopg")
 """How the URLs of its databases begin."""

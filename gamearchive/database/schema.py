@@ -60,7 +60,7 @@ from sqlalchemy import (
 
 from gamearchive.model import encode_id
 
-REVISION = "0006"
+REVISION = "0007"
 """The migration that makes these tables; a test holds the two together."""
 
 UNKNOWN_TIME = -(1 << 62)
@@ -187,7 +187,7 @@ entries = Table(
     Column("id", _id, primary_key=True, autoincrement=False),
     Column("entity_key", LargeBinary, nullable=False),
     Column("revision", Integer, nullable=False),
-    Column("superseded", SmallInteger),  # 1: a later revision has taken its place; else null
+    Column("superseded", SmallInteger),  # null: it is the game; 1: a later revision has taken its place; 2, 3: so in the trash
     Column("batch_id", _id, nullable=False),
     Column("pack_id", _id, nullable=False),
     Column("frame_offset", BigInteger, nullable=False),
@@ -217,6 +217,26 @@ damages = Table(
     metadata,
     Column("entry_id", _id, primary_key=True, autoincrement=False),
     Column("reason", Text, nullable=False),
+)
+
+expirations = Table(
+    "expirations",  # what is in the trash: each revision of an expired game
+    metadata,
+    Column("entry_id", _id, primary_key=True, autoincrement=False),
+    Column("expired_at", BigInteger, nullable=False, index=True),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    Column("entity_type", Text),
+    Column("entity_id", Text),
+    Column("player", Text),
+    Column("condition", Text),
 )
 
 servers = Table(
@@ -367,6 +387,15 @@ NUMBERED = (words, players, tags, batches, packs)
 
 LASTING = (servers, snapshots, workers, jobs, job_records, job_attempts)
 """The tables of the journal and of the queue: what is in them is in no pack."""
+
+
+IN_TRASH = 2
+"""What ``entries.superseded`` is raised by for as long as a game is in the trash, from null or 1."""
+
+
+def is_kept() -> ColumnElement[bool]:
+    """Whether an entry is not in the trash."""
+    return func.coalesce(entries.c.superseded, 0) < IN_TRASH
 
 
 def second_of(column: Column[int | None]) -> ColumnElement[int]:

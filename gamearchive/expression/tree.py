@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -118,6 +119,13 @@ Sign: TypeAlias = Literal["=", "<", "<=", ">", ">="]
 Operator: TypeAlias = Sign | Literal["IN", "BETWEEN", "LIKE", "IS NOT NULL"]
 
 SIGNS: tuple[Sign, ...] = ("=", "<", "<=", ">", ">=")
+_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 _ORDERS: dict[str, tuple[tuple[int, ...], ...]] = {
     "=": ((0,),),
     "<": ((-1,),),
@@ -227,7 +235,27 @@ class Comparison(Expression):
     values: tuple[Value, ...] = ()
 
     def holds(self, game: Game) -> bool:
-        return any(found is not None and self._admits(found, game.now) for found in self.name.values(game))
+        admits = self._tests.get(game.now)
+        if admits is None:
+            self._tests.clear()
+            admits = self._tests[game.now] = self._test(game.now)
+        for found in self.name.values(game):  # noqa: SIM110 - a generator takes as long as all the rest
+            if found is not None and admits(found):
+                return True
+        return False
+
+    @cached_property
+    def _tests(self) -> dict[int, Callable[[object], bool]]:
+        """What tells whether a value fits, by the moment that it is tried at: a million games are tried at one."""
+        return {}
+
+    def _test(self, now: int) -> Callable[[object], bool]:
+        if self.name.kind is not Kind.ANY and self.operator in _SIGNS:
+            value = self.values[0]
+            fixed = parse_moment(value.text, now) if isinstance(value, Moment) else value
+            compare = _SIGNS[self.operator]
+            return lambda found: compare(found, fixed)
+        return lambda found: self._admits(found, now)
 
     def names(self) -> Iterator[Name]:
         yield self.name

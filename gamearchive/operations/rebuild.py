@@ -3,7 +3,8 @@
 A pack's index repeats all that the catalog knows of its games, so that nothing of them is lost with the catalog. Games are
 taken in the order in which they were archived, whichever packs they lie in by now. Two packs that hold one and the same
 revision (one of them left by a process that was killed before the catalog named it) give one row, which names the one that it
-can be read from. A game that can be read from none is marked as lost.
+can be read from. A game that can be read from none is marked as lost. What has expired does not come back, and what is held
+stays held: the ledger beside the packs says so.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gamearchive.archive import Archive
 from gamearchive.backends.base import PackContents
 from gamearchive.errors import IntegrityError, NotFoundError
 from gamearchive.model import ArchiveEntry, EntityKey, is_text
+from gamearchive.trash import Trash
 
 _PACKS_AT_HAND = 8
 
@@ -60,6 +62,7 @@ def rebuild(archive: Archive, *, stopping: Callable[[], bool] = lambda: False) -
         Each pack, once it is in the catalog or proven unreadable.
     """
     adoption = Adoption(archive)
+    Trash(archive.catalog).hold_again(adoption.ledger.holds)
     order: list[tuple[int, str, bool, bool, str]] = []
     lost: dict[str, _Lost] = {}
     for held in archive.holdings.packs():

@@ -290,6 +290,8 @@ def _check_dictionary(archive: Archive, row: DictionaryRow, *, repair: bool) -> 
 
 def _check_pack(archive: Archive, row: PackRow, held: HeldPack | None, *, readable: bool, full: bool, repair: bool) -> Checked:
     counts = archive.catalog.counts_of(row.key)
+    if held is None and not counts.revisions:
+        return Checked(row.key)  # all that was in it has expired
     finding, reason = Finding.DAMAGED, None
     if held is None:
         finding, reason = Finding.MISSING, "the pack is missing"

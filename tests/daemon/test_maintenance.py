@@ -15,9 +15,10 @@ from gamearchive.clock import SystemClock
 from gamearchive.database import duties
 from gamearchive.database.engine import Database
 from gamearchive.database.sqlite import shorten_log
+from gamearchive.errors import RefusedError
 from gamearchive.events import Damage, Duty, Event
 from gamearchive.leases import WorkerSession
-from gamearchive.maintenance import BackingUp, Verification
+from gamearchive.maintenance import BackingUp, Expiry, Verification
 from gamearchive.schedule import parse_schedule
 from gamearchive.units import SECOND
 
@@ -131,3 +132,33 @@ def test_a_backup_is_made_when_it_is_time(place: Place, tmp_path: Path) -> None:
     events.clear()
     until(lambda: left.look() or bool(events))
     assert [event.result["backups"] for event in events if isinstance(event, Duty)] == [0]
+
+
+def test_games_expire_when_it_is_time(place: Place) -> None:
+    place.enqueue_games(20)
+    place.run()
+    rule = {"name": "some", "where": "entity_id LIKE 'g-1%'", "keep_for": "0s"}
+    administration = place.administration
+    administration.settings = replace(administration.settings, retention=[rule], max_share=0.6)
+    events: list[Event] = []
+    expiry = Expiry(administration, "here", parse_schedule("daily 03:00"), events.append, lambda: False)
+    with place.administration.database.retain():
+        expiry.look()  # another is at it: this day's is that one's
+    assert [event.result["expired"] for event in events if isinstance(event, Duty)] == [0]
+    with administration.database.write() as connection:
+        connection.execute(text("DELETE FROM duties"))
+    expiry.look()
+    expiry.look()
+    assert [event.result["expired"] for event in events if isinstance(event, Duty)] == [0, 11]
+    assert len(place.entries()) == 9
+
+
+def test_what_guards_retention_stops_the_duty_as_well(place: Place) -> None:
+    place.enqueue_games(20)
+    place.run()
+    administration = place.administration
+    administration.settings = replace(administration.settings, retention=[{"name": "all", "keep_for": "0s"}])
+    expiry = Expiry(administration, "here", parse_schedule("daily 03:00"), lambda _: None, lambda: False)
+    with pytest.raises(RefusedError, match="20 of 20"):
+        expiry.look()
+    assert len(place.entries()) == 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from archiving import flip
 from archiving import game as record
+from archiving import plain as archived
 from playing import Shelf, game, over, quick_worker, run, until
 
 from gamearchive import (
@@ -29,6 +31,8 @@ from gamearchive import (
     UnsupportedError,
     load_settings,
 )
+from gamearchive.clock import ManualClock
+from gamearchive.holds import Hold
 from gamearchive.model import Sender
 
 GAMES = {"a": game("a"), "b": over("b", winner="Anna"), "bad": game("bad", thing=object())}
@@ -205,10 +209,7 @@ def test_failures_are_logged_once_a_batch(tmp_path: Path, caplog: pytest.LogCapt
 def test_what_later_versions_do_is_refused_plainly(tmp_path: Path) -> None:
     async def test() -> None:
         async with manager(tmp_path) as archive:
-            for call in (
-                archive.cleanup_old_archives("game", timedelta(days=1)),
-                archive.compress_archives("game", timedelta(days=1)),
-            ):
+            for call in (archive.compress_archives("game", timedelta(days=1)),):
                 with pytest.raises(UnsupportedError):
                     await call
 
@@ -233,3 +234,27 @@ def test_a_backup_is_of_the_whole_archive_and_counts_the_games_asked_about(tmp_p
 def test_an_archiver_that_there_is_not_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no archiver 'butler'"):
         manager(tmp_path, archiver="butler")
+
+
+def test_old_archives_are_cleaned_up_but_not_what_is_held_or_kept_for_ever(tmp_path: Path) -> None:
+    forever = {"name": "ranked", "where": "entity_id = 'r-2'", "keep": "forever"}
+    settings = replace(load_settings({"home": str(tmp_path / "home")}), retention=[forever])
+    clock = ManualClock()
+
+    async def test() -> None:
+        async with manager(tmp_path, settings=settings, enable_worker=False, clock=clock) as archive:
+            archive.core.add([archived(f"r-{number}", b"{}") for number in range(4)])
+            clock.turn(3600)
+            archive.core.add([archived("new", b"{}"), archived("r-0", b"{}", entity_type="room")])
+            await archive.retention.hold([Hold(0, "why", clock.now(), entity_id="r-3")])
+            assert await archive.cleanup_old_archives("game", timedelta(days=1)) == 0
+            assert await archive.cleanup_old_archives("game", timedelta(hours=1)) == 2
+            clock.turn(1)
+            assert await archive.cleanup_old_archives("game", timedelta(0)) == 1
+            left = await archive.query_archives(ArchiveQuery())
+            assert sorted(entry.entity_id for entry in left) == ["r-0", "r-2", "r-3"]
+            back = await archive.retention.undelete(["new", "r-0"], "game")
+            assert [entry.entity_id for entry in back] == ["new", "r-0"]
+            assert await archive.count(ArchiveQuery()) == 5
+
+    run(test())

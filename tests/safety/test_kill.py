@@ -145,6 +145,29 @@ def test_compaction_may_be_killed_again_and_again_at_random_moments(
     kill_until(20, kill, workers, places(databases, tmp_path), at_once=4)
 
 
+@pytest.mark.only("sqlite", "a call is one that changes a file")
+@pytest.mark.usefixtures("traceable")
+def test_retention_may_be_killed_at_calls_that_change_a_file(
+    workers: ProcessPoolExecutor, databases: Databases, tmp_path: Path
+) -> None:
+    """Of three packs one goes as a whole, and five games of another."""
+    count = 3 * BATCH_RECORDS
+    place = databases.place(tmp_path / "home")
+    source = killing.write_games(tmp_path / "games.ndjson", count)
+    assert workers.submit(running.run, "archive", str(source), *place.where).result().code == 0
+    gone = ", ".join(f"'g-{number}'" for number in range(BATCH_RECORDS + 5))
+    rule = f'[[retention]]\nname = "r"\nkeep_for = "0s"\nwhere = "entity_id IN ({gone})"\n'
+    (place.home / "gamearchive.toml").write_text(f'undelete_period = "0s"\nmax_share = "90%"\n{rule}')
+    kept = place.home.rename(tmp_path / "kept")
+    kill = partial(killing.kill_retention_at, home=kept, folder=tmp_path, count=count)
+    whole = workers.submit(kill, 0).result()
+    assert whole.code == 0
+    at = range(1, whole.calls + 1, 1 + whole.calls // 30)
+    codes = [ended.code for ended in workers.map(kill, at)]
+    assert set(codes) <= {0, KILLED}
+    assert codes.count(KILLED) >= len(at) - 3
+
+
 def test_restore_may_be_killed_at_random_moments(workers: ProcessPoolExecutor, home: Place, tmp_path: Path) -> None:
     kill = partial(killing.kill_restore, folder=tmp_path, count=3 * BATCH_RECORDS)
     kill_until(30, kill, workers, repeat(home), at_once=8)

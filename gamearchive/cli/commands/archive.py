@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gamearchive.model import ArchiveEntry, Notice, Rejection
     from gamearchive.operations.ingest import Ingested
     from gamearchive.operations.spool import Spooled
+    from gamearchive.prospects import Outlooks
     from gamearchive.readers import ReadOptions
 
 app = command_group()
@@ -202,11 +203,12 @@ async def _archive(
                     tally.add_spooled(spooled)
                     report(tally.count["queued"], None)
             else:
-                conflict = OnConflict(on_conflict)
+                conflict, outlooks = OnConflict(on_conflict), None
                 async for step in manager.archive(
                     sources, options, on_conflict=conflict, dry_run=tally.dry_run, stopping=stopping
                 ):
-                    _tell(context, step, kept)
+                    outlooks = outlooks or await manager.retention.outlooks()
+                    _tell(context, step, kept, outlooks)
                     tally.add(step)
                     report(tally.count["archived"] + tally.count["skipped"], None)
             for part, reason in manager.core.holdings.failing():
@@ -228,9 +230,10 @@ async def _archive_active(context: Context, ids: Sequence[str], entity_type: str
     async with Administration(context.settings, context.clock) as manager:
         keys = [EntityKey(entity_type, entity_id) for entity_id in dict.fromkeys(ids)]
         step = Ingested(await manager.archive_active(keys, dry_run=dry_run))
+        outlooks = await manager.retention.outlooks()
     tally = _Tally({}, dry_run=dry_run, tagged=False)
     tally.add(step)
-    _tell(context, step, None)
+    _tell(context, step, None, outlooks)
     seconds = context.clock.monotonic() - started
     context.output.summary({**tally.count, "seconds": round(seconds, 3)}, tally.sentence(seconds))
     return 0
@@ -255,10 +258,10 @@ def _tell_spooled(context: Context, step: Spooled, kept: BinaryIO | None) -> Non
     _tell_left_out(context, step, kept)
 
 
-def _tell(context: Context, step: Ingested, kept: BinaryIO | None) -> None:
+def _tell(context: Context, step: Ingested, kept: BinaryIO | None, outlooks: Outlooks) -> None:
     if context.options.json:
         for entry in step.added.entries:
-            context.output.item(game_row(entry))
+            context.output.item(game_row(entry, outlook=outlooks.of(entry)))
     _tell_left_out(context, step, kept)
     for pack in dict.fromkeys(entry.place.pack for entry in step.added.entries if entry.place.pack):
         context.output.detail(f"Wrote {pack}.")

@@ -55,11 +55,12 @@ async def _query(context: Context, asked: ArchiveQuery, layout: Layout) -> None:
 
     found, next_cursor = 0, None
     async with Administration(context.settings, context.clock) as manager:
+        outlooks = await manager.retention.outlooks()
         columns = FIELDS if layout is Layout.CSV else game_columns(context.clock)
         with context.output.listing(columns, identity="entity_id", layout=layout) as add:
             async for page in manager.pages(asked):
                 for entry in page.entries:
-                    add(game_row(entry, manager.storage.tier_of(entry)))
+                    add(game_row(entry, manager.storage.tier_of(entry), outlooks.of(entry)))
                 found += len(page.entries)
                 next_cursor = page.next_cursor
     more = f" More with --cursor {next_cursor}" if next_cursor else ""

@@ -16,6 +16,7 @@ from gamearchive.cli.context import Context
 from gamearchive.cli.declaration import command, command_group
 from gamearchive.cli.games import Chosen, game_row
 from gamearchive.cli.options import option
+from gamearchive.cli.parts import Row
 from gamearchive.errors import GameArchiveError, IntegrityError, NotFoundError, ThawingError, UsageError
 from gamearchive.units import format_count, format_size
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gamearchive.administration import Administration
     from gamearchive.model import ArchiveEntry
     from gamearchive.operations.restore import Restored
+    from gamearchive.prospects import Outlooks
     from gamearchive.query import ArchiveQuery
 
 THAW_DAYS = 7
@@ -88,6 +90,7 @@ class _Tally:
     raw_bytes: int = 0
     folded: int = 0
     codes: set[int] = field(default_factory=set)
+    outlooks: Outlooks | None = None
 
     def add(self, done: Restored, target: Path | None) -> None:
         """Take in what became of a game that was to go to a file, a folder or, as None, standard output."""
@@ -98,8 +101,12 @@ class _Tally:
         self.folded += done.folded
         path = target if done.path is None else done.path
         if self.context.options.json:
-            self.context.output.item({**game_row(done.entry), "path": str(path)})
+            self.context.output.item({**self.row(done.entry), "path": str(path)})
         self.context.output.detail(f"Wrote {done.entry.entity_id} to {path or 'standard output'}.")
+
+    def row(self, entry: ArchiveEntry) -> Row:
+        """A game as every listing has it."""
+        return game_row(entry, outlook=None if self.outlooks is None else self.outlooks.of(entry))
 
     def succeed(self, entry: ArchiveEntry) -> None:
         self.restored += 1
@@ -152,6 +159,7 @@ async def _restore(
     folder = target is not None and (str(output).endswith("/") or os.path.isdir(target))  # noqa: PTH112 - Path.is_dir raises
     tally = _Tally(context, alone=games is not None and len(games) == 1)
     async with Administration(context.settings, context.clock) as manager:
+        tally.outlooks = await manager.retention.outlooks()
         entries = await _chosen(manager, games, asked, revision, tally)
         if thaw_days is not None:
             await _thaw(context, manager, entries, thaw_days, wait=wait)
@@ -244,5 +252,5 @@ async def _print_json(context: Context, manager: Administration, entries: Iterat
             payload = {"payload": data.decode()}
         except UnicodeDecodeError:
             payload = {"payload_base64": b64encode(data).decode()}
-        context.output.item({**game_row(entry), **payload})
+        context.output.item({**tally.row(entry), **payload})
         tally.succeed(entry)

@@ -45,6 +45,7 @@ async def _show(context: Context, game: str, entity_type: str | None, revision: 
         revisions = await manager.revisions(entry)
         damage = await manager.damage(entry)
         tier = manager.storage.tier_of(entry)
+        outlooks = await manager.retention.outlooks()
     rows: list[Row] = [
         {
             "revision": each.revision,
@@ -55,7 +56,7 @@ async def _show(context: Context, game: str, entity_type: str | None, revision: 
         }
         for each in revisions
     ]
-    row = game_row(entry, tier)
+    row = game_row(entry, tier, outlooks.of(entry))
     shown = {**row, "damage": damage} if damage else row
     history = [Table(_REVISIONS, rows, title="Revisions")] if len(rows) > 1 else []
     context.output.document({**row, "damage": damage, "revisions": rows}, Fields(shown), *history)
