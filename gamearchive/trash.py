@@ -35,7 +35,7 @@ from gamearchive.database.schema import (
 from gamearchive.holds import Hold, Holds
 from gamearchive.model import ArchiveEntry, EntityKey, decode_id
 
-CHUNK = 500
+CHUNK = 300
 """So many games change in one transaction, so that nobody waits for it for long."""
 
 # Each as the condition of one of the indexes on `jobs`, which serve no other.

@@ -1,7 +1,7 @@
 """Retention carried out: what the rules say is planned, shown, done, and can be undone for a time.
 
 Games that expire go into the trash, all at once out of every listing; what has been there for long enough leaves the catalog,
-and packs that nothing is in any more are removed. Five hundred games change at a time, and after them others get their
+and packs that nothing is in any more are removed. Three hundred games change at a time, and after them others get their
 turn. Killed at any moment, this leaves no game half gone: run again, it goes on.
 
 Two things stop it before it does harm: a plan that would let more than a share of all games go, and a clock that has jumped.
