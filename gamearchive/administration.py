@@ -34,13 +34,12 @@ from gamearchive.errors import (
     RefusedError,
     StoppedError,
     UnavailableError,
-    UnsupportedError,
     UsageError,
 )
 from gamearchive.keyring import load_keyring
 from gamearchive.lanes import Lanes
 from gamearchive.model import ArchiveEntry, EntityKey, Sender
-from gamearchive.ownership import adopt_owner, check_owner
+from gamearchive.ownership import adopt_owner, check_owner, is_kept_to, refuse_second_catalog
 from gamearchive.packdesk import PackDesk
 from gamearchive.query import ArchiveQuery
 from gamearchive.queue import JobQueue
@@ -231,30 +230,13 @@ class Administration(Lanes):
     @contextmanager
     def _adding(self) -> Iterator[None]:
         """A block that adds to the archive, which is made if there is none."""
-        self._refuse_a_second_catalog()
+        refuse_second_catalog(self.database, self.core.holdings)
         self.database.create()
         with self.database.hold(shared=True, wait=LOCK_WAIT_SECONDS):
             self.core.catalog = Catalog(self.database)  # another process may have made it anew, with other numbers
             check_owner(self.core.catalog, self.core.holdings, claim=True)
             self.core.holdings.sweep()
             yield
-
-    def _refuse_a_second_catalog(self) -> None:
-        """Packs without a catalog: it was lost, or is elsewhere, and an empty one would know nothing of their games."""
-        # In this order: whoever puts the first pack has made the catalog before.
-        if self._is_kept_to() and not self.database.exists():
-            raise RefusedError(
-                f"There are packs in {self.core.holdings.name}, but no catalog in {self.database.name}.",
-                hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
-            )
-
-    def _is_kept_to(self) -> bool:
-        """Whether there is an archive's mark in the storage, or a pack."""
-        holdings = self.core.holdings
-        try:
-            return holdings.owner() is not None or next(holdings.packs(), None) is not None
-        except UnsupportedError:
-            return False
 
     async def query(self, query: ArchiveQuery) -> Page:
         """One page of a listing."""
@@ -388,7 +370,7 @@ class Administration(Lanes):
                 )
 
         def steps() -> Iterator[Rebuilt | SetAside]:
-            if not self._has_catalog() and not self._is_kept_to():
+            if not self._has_catalog() and not is_kept_to(self.core.holdings):
                 raise NoArchiveError(
                     f"There is neither a catalog in {self.database.name} nor a pack in {self.core.holdings.name}."
                 )
@@ -447,7 +429,7 @@ class Administration(Lanes):
         try:
             return call()
         except NoArchiveError as error:
-            if not self._is_kept_to():
+            if not is_kept_to(self.core.holdings):
                 raise
             raise NoArchiveError(
                 f"There is no catalog in {self.database.name}, but there are packs in {self.core.holdings.name}.",

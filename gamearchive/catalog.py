@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal_column, select
@@ -247,18 +246,6 @@ class Catalog:
         """How many games there are."""
         with self.database.read() as connection:
             return connection.scalar(select(func.count()).select_from(entries).where(entries.c.superseded.is_(None))) or 0
-
-    def hole_since(self, since: int | None, now: int) -> tuple[int, int] | None:
-        """The longest time up to now in which nothing was archived: since an instant, or, without one, since the newest game
-        was; None if there is neither.
-        """
-        instant = batches.c.accepted_at
-        statement = select(instant).order_by(batches.c.id)
-        statement = statement.where(instant > since) if since is not None else select(func.max(instant))
-        with self.database.read() as connection:
-            found = [row[0] for row in connection.execute(statement) if row[0] is not None]
-        seen = [*([] if since is None else [since]), *found, now]
-        return max(pairwise(seen), key=lambda pair: pair[1] - pair[0], default=None)
 
     def totals(self) -> list[Total]:
         """What there is, by type and day of archiving."""

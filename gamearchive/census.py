@@ -7,12 +7,14 @@ at all: so a nightly run costs what is due, and not what there is.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
 from gamearchive.candidates import Shared, person
 from gamearchive.catalog import Catalog
+from gamearchive.database.engine import Database
 from gamearchive.database.interning import BatchKey
 from gamearchive.database.schema import batches, entries
 from gamearchive.model import Facts, Player, Tags, decode_id
@@ -174,3 +176,16 @@ def _walk(catalog: Catalog, connection: Connection, trial: Trial, treatments: Ma
             treatment = treatments.get(row[1])
             if treatment is not None and treatment.settled is None:
                 trial.look(treatment.opened, _Game(row, treatment.shared, each, people))
+
+
+def hole_since(database: Database, since: int | None, now: int) -> tuple[int, int] | None:
+    """The longest time up to now in which nothing was archived: since an instant, or, without one, since the newest game was;
+    None if there is neither.
+    """
+    instant = batches.c.accepted_at
+    statement = select(instant).order_by(batches.c.id)
+    statement = statement.where(instant > since) if since is not None else select(func.max(instant))
+    with database.read() as connection:
+        found = [row[0] for row in connection.execute(statement) if row[0] is not None]
+    seen = [*([] if since is None else [since]), *found, now]
+    return max(pairwise(seen), key=lambda pair: pair[1] - pair[0], default=None)

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from gamearchive.backends.base import Holdings
 from gamearchive.catalog import Catalog
+from gamearchive.database.engine import Database
 from gamearchive.errors import RefusedError, StorageUnavailableError, UnsupportedError
 
 
@@ -54,3 +55,25 @@ def adopt_owner(catalog: Catalog, holdings: Holdings) -> None:
         catalog.identify(holdings.claim(uuid4().hex))
     except UnsupportedError:
         return
+
+
+def is_kept_to(holdings: Holdings) -> bool:
+    """Whether there is an archive's mark in a storage, or a pack."""
+    try:
+        return holdings.owner() is not None or next(holdings.packs(), None) is not None
+    except UnsupportedError:
+        return False
+
+
+def refuse_second_catalog(database: Database, holdings: Holdings) -> None:
+    """Packs without a catalog: it was lost, or is elsewhere, and an empty one would know nothing of their games.
+
+    Raises:
+        RefusedError: if it is so.
+    """
+    # In this order: whoever puts the first pack has made the catalog before.
+    if is_kept_to(holdings) and not database.exists():
+        raise RefusedError(
+            f"There are packs in {holdings.name}, but no catalog in {database.name}.",
+            hint="Make the catalog from the packs with `gamearchive rebuild`, or name the right one with --database.",
+        )

@@ -77,7 +77,7 @@ FLOORS = """
     ledger:      errors model holds trash backends
     prospects:   errors model clock units candidates retention holds catalog trash census
 
-    ownership:   errors catalog backends
+    ownership:   errors database catalog backends
     archive:     errors model clock packs query accession catalog backends
     adoption:    errors model accession catalog trash backends ledger archive
 

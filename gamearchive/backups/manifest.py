@@ -21,6 +21,8 @@ from gamearchive.errors import IntegrityError, SchemaError
 from gamearchive.model import CHECKSUM_BYTES
 
 FORMAT = 1
+NOTES = "notes"
+"""The section that is none of the database's: notes that lie beside the packs, by their names."""
 
 _LEVEL = 6
 _MAX_BYTES = 1 << 31

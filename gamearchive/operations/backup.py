@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 from gamearchive.archive import Archive
 from gamearchive.backups.locks import Lock
-from gamearchive.backups.manifest import Group, KeptDictionary, KeptPack, Manifest, Section, group_name
+from gamearchive.backups.manifest import NOTES, Group, KeptDictionary, KeptPack, Manifest, Section, group_name
 from gamearchive.backups.vault import Vault, dictionary_places, needs, pack_key, rows_key
 from gamearchive.database import dump
 from gamearchive.database.schema import REVISION
-from gamearchive.errors import IntegrityError, LockedError, NotFoundError
+from gamearchive.errors import IntegrityError, LockedError, NotFoundError, UnsupportedError
 from gamearchive.ownership import check_owner
 from gamearchive.packs.format import verify_pack
 
@@ -31,6 +31,8 @@ HOLD_SECONDS = 60.0
 """How long a backup waits for one who has the archive to himself."""
 
 _WRITERS, _IN_HAND = 4, 16
+_LOOKS = 5
+"""How often it is looked what there is, where packs are replaced by denser ones meanwhile."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -101,16 +103,25 @@ def back_up(
             if stopping():
                 return
         with archive.catalog.database.hold(shared=True, wait=HOLD_SECONDS):
-            with archive.catalog.database.read() as connection:
-                created_at = archive.clock.now()
-                named, (games, revisions, raw_bytes) = dump.named(connection), dump.totals(connection)
-                sections = {section.name: run.keep(connection, section) for section in dump.sections()}
-            if stopping():
-                return
-            for copied in run.copy((key, size) for key, size in named.packs.items() if key not in run.packs):
-                yield copied
+            for _ in range(_LOOKS):
+                with archive.catalog.database.read() as connection:
+                    created_at = archive.clock.now()
+                    named, (games, revisions, raw_bytes) = dump.named(connection), dump.totals(connection)
+                    sections = {section.name: run.keep(connection, section) for section in dump.sections()}
                 if stopping():
                     return
+                problems = []
+                for copied in run.copy((key, size) for key, size in named.packs.items() if key not in run.packs):
+                    if copied.problem is None:
+                        yield copied
+                    else:
+                        problems.append(copied)
+                    if stopping():
+                        return
+                if all(archive.catalog.has_pack(key) for key in run.lost):
+                    break  # else denser packs have taken the place of some meanwhile
+            yield from problems
+            sections[NOTES] = run.keep_notes()
             dictionaries = []
             for (entity_type, number), checksum in named.dictionaries.items():
                 kept, copied = run.learn(entity_type, number, checksum)
@@ -227,6 +238,16 @@ class _Run:
             self._there[rows_key(name)] = group.stored_bytes
             self.written += group.stored_bytes
         return Section(section.names, [group for group in groups if group is not None])
+
+    def keep_notes(self) -> Section:
+        """Keep the notes that lie beside the packs."""
+        holdings = self._archive.holdings
+        try:
+            rows = [(name, holdings.note(name)) for name in sorted(holdings.notes())]
+        except UnsupportedError:
+            rows = []
+        group = self._vault.put_group(group_name(rows), rows) if rows else None
+        return Section(["name", "data"], [] if group is None else [group])
 
     def _each(self, items: Iterable[S], work: Callable[[S], T]) -> Iterator[tuple[S, T]]:
         """Each of them with what came of it, in their order. To write is to wait: some are worked on at once."""

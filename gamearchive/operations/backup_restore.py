@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gamearchive.archive import Archive
 from gamearchive.backups.contents import Contents
-from gamearchive.backups.manifest import KeptPack, Manifest
+from gamearchive.backups.manifest import NOTES, KeptPack, Manifest
 from gamearchive.backups.vault import Vault
 from gamearchive.database import dump
 from gamearchive.database.schema import REVISION
@@ -62,6 +62,9 @@ def put_back(
     for key in manifest.lost:
         yield PutBack(key, problem=f"{key} was lost already when the backup was made.")
     contents = Contents(vault, manifest)
+    for notes in contents.section(NOTES)[1]:
+        for name, data in notes:
+            archive.holdings.put_note(name, data)
     with archive.catalog.database.anew() as fresh:
         for rows in dump.put_back(fresh, contents.section):
             if stopping():

@@ -20,7 +20,7 @@ from itertools import islice
 from typing import TypedDict, TypeVar
 
 from gamearchive.archive import Archive
-from gamearchive.census import take_census
+from gamearchive.census import hole_since, take_census
 from gamearchive.database import duties
 from gamearchive.errors import (
     ConfigurationError,
@@ -219,7 +219,7 @@ class Retention:
         now = self._archive.clock.now()
         with self._database.read() as connection:
             since = duties.last(connection, _DUTY)
-        hole = self._archive.catalog.hole_since(since, now)
+        hole = hole_since(self._archive.catalog.database, since, now)
         if hole is not None and hole[1] - hole[0] > _HOLE:
             raise RefusedError(
                 f"The clock says {format_instant(now)}, and this archive has seen nothing between "

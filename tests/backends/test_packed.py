@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packs.pack_samples import entries_of_games, entry_of, make_games, small_dictionary
 
-from gamearchive.backends import packed
 from gamearchive.backends.base import GameBytes
 from gamearchive.backends.packed import FileSystemArchiveBackend, PackHoldings
 from gamearchive.clock import ManualClock
 from gamearchive.errors import GameArchiveError, IntegrityError, NotFoundError, StorageUnavailableError, UsageError
 from gamearchive.model import Facts, Player, parse_location
+from gamearchive.packs import format as pack_format
 from gamearchive.packs.dictionary import dictionary_keys
 from gamearchive.stores.filesystem import FileSystemStore
 from gamearchive.stores.memory import MemoryStore
@@ -224,7 +224,7 @@ def test_a_pack_says_what_is_in_it(tmp_path: Path) -> None:
 
 
 def test_more_games_than_one_pack_takes_become_several_packs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "MAX_RECORDS", 4)
+    monkeypatch.setattr(pack_format, "MAX_RECORDS", 4)
     games = make_games(11)
     holdings = PackHoldings(MemoryStore())
     deposit = holdings.put(entries_of_games(games), games, None)

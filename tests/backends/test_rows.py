@@ -52,10 +52,10 @@ def test_of_games_that_share_a_frame_each_has_a_row_and_the_first_has_the_frame(
     assert [game.document for game in rows] == [b"\x01" + payload for payload in games]
 
 
-@pytest.mark.parametrize("records_per_frame", [1, 3])
-def test_games_without_a_byte(records_per_frame: int) -> None:
+@pytest.mark.parametrize("block_bytes", [0, 1000])
+def test_games_without_a_byte(block_bytes: int) -> None:
     payloads = [b"", b"", b"\xff", b"", b"ab"]
-    rows = taken(build_pack(binary_entries(payloads), payloads, records_per_frame=records_per_frame))
+    rows = taken(build_pack(binary_entries(payloads), payloads, block_bytes=block_bytes))
     assert len({(row.frame_offset, row.position) for row in rows}) == 5
 
 

@@ -146,3 +146,30 @@ def test_another_that_is_at_it_is_waited_for_or_told(gamearchive: Run, tmp_path:
         assert gamearchive("retention", "apply", "--yes", "--lock-wait", "0.2s").code == 11
     database.close()
     assert gamearchive("retention", "apply", "--yes").code == 0
+
+
+@pytest.mark.only("sqlite", "a home of its own is put back")
+def test_a_backup_knows_what_has_expired_and_what_is_held(gamearchive: Run) -> None:
+    assert gamearchive("retention", "hold", "add", "g-1", "--reason", "a complaint").code == 0
+    assert gamearchive("retention", "apply", "--yes").code == 0
+    assert gamearchive("backup", "create", "vault").code == 0
+    assert gamearchive("backup", "restore", "vault", "--to", "other").code == 0
+    before = gamearchive("query", "--ids").out
+    assert "g-1\n" in before
+    assert "g-2\n" not in before
+    assert gamearchive("query", "--ids", "--home", "other").out == before
+    assert gamearchive("rebuild", "--yes", "--home", "other").code == 0
+    assert gamearchive("query", "--ids", "--home", "other").out == before
+    assert "a complaint" in gamearchive("retention", "hold", "list", "--home", "other").out
+    assert gamearchive("retention", "undelete", "g-2", "--home", "other").code == 0
+
+
+def test_what_has_expired_stays_so_when_packs_are_made_denser(gamearchive: Run) -> None:
+    assert gamearchive("retention", "apply", "--yes").code == 0
+    assert gamearchive("compact", "--after", "0s").code == 0
+    before = gamearchive("query", "--ids").out
+    assert gamearchive("rebuild", "--yes").code == 0
+    assert gamearchive("query", "--ids").out == before
+    assert gamearchive("retention", "undelete", "g-2").code == 0
+    assert gamearchive("restore", "g-2").code == 0
+    assert gamearchive("verify", "--full").code == 0
