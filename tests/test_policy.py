@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gamearchive.errors import ConfigurationError, UsageError
+from gamearchive.given import POLICY
 from gamearchive.model import JSON, ArchivalPriority, ArchivalTrigger, Facts, GameRecord
 from gamearchive.policy import (
     DEFAULT_GAME_POLICY,
@@ -23,7 +24,7 @@ from gamearchive.policy import (
     default_policy,
     policies_from,
 )
-from gamearchive.settings import POLICY, load_settings
+from gamearchive.settings import load_settings
 from gamearchive.units import SECOND
 
 COMPLETED, TIME, PRESSURE = ArchivalTrigger.GAME_COMPLETED, ArchivalTrigger.TIME_BASED, ArchivalTrigger.MEMORY_PRESSURE

@@ -7,7 +7,7 @@ archived, and deleted if it can delete.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,9 +24,9 @@ from gamearchive.backends.contract import able
 from gamearchive.backends.foreign import ForeignHoldings, TwoMethods
 from gamearchive.clock import Clock
 from gamearchive.errors import GameArchiveError, NotFoundError
-from gamearchive.stores.base import Store, StoredObject
+from gamearchive.stores.base import Store
 from gamearchive.stores.contract import STEPS, Step, Subject
-from gamearchive.stores.wrapper import WrapperStore
+from gamearchive.stores.prefix import PrefixStore
 from gamearchive.units import SECOND
 
 SCRATCH = "check-"
@@ -95,13 +95,13 @@ def check(store: Store, clock: Clock, *, stopping: Callable[[], bool] = lambda: 
 
 
 def _check(store: Store, scratch: str, clock: Clock, stopping: Callable[[], bool]) -> Steps:
-    whole = _Below(store, scratch)
+    whole = PrefixStore(store, scratch)
     whole.put("reached", b"reached")
     whole.get("reached")
     for step in STEPS:
         if stopping():
             return
-        yield Tried(step, _try(partial(_attempt, step, _Below(store, f"{scratch}{step.name}/"))))
+        yield Tried(step, _try(partial(_attempt, step, PrefixStore(store, f"{scratch}{step.name}/"))))
         whole.get("reached")  # what cannot be done is told from a storage that has gone
     yield from (Noted(*each) for each in store.describe(f"{scratch}noted").items())
     if not stopping():
@@ -241,34 +241,3 @@ def _began(name: str) -> float:
     """When the check began that put objects there; never, for what has no such name."""
     began = name.removeprefix(SCRATCH).partition("-")[0]
     return int(began) if began.isdigit() else inf
-
-
-class _Below(WrapperStore):
-    """A store in a corner of another: its keys begin with a prefix there."""
-
-    def __init__(self, inner: Store, prefix: str) -> None:
-        super().__init__(inner)
-        self._prefix = prefix
-
-    def put(self, key: str, data: bytes) -> None:
-        self.inner.put(self._prefix + key, data)
-
-    def put_new(self, key: str, data: bytes) -> bool:
-        return self.inner.put_new(self._prefix + key, data)
-
-    def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        return self.inner.get(self._prefix + key, offset, length)
-
-    def size(self, key: str) -> int | None:
-        return self.inner.size(self._prefix + key)
-
-    def delete(self, key: str) -> bool:
-        return self.inner.delete(self._prefix + key)
-
-    def delete_many(self, keys: Iterable[str]) -> Mapping[str, str]:
-        kept = self.inner.delete_many([self._prefix + key for key in keys])
-        return {key.removeprefix(self._prefix): why for key, why in kept.items()}
-
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        for key, size in self.inner.list(self._prefix + prefix):
-            yield StoredObject(key.removeprefix(self._prefix), size)

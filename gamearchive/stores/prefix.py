@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from gamearchive.stores.base import Store, StoredObject, check_key
 from gamearchive.stores.wrapper import WrapperStore
@@ -38,6 +38,16 @@ class PrefixStore(WrapperStore):
 
     def delete(self, key: str) -> bool:
         return self.inner.delete(self._prefix + check_key(key))
+
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, str]:
+        retained = self.inner.delete_many([self._prefix + check_key(key) for key in keys])
+        return {key.removeprefix(self._prefix): why for key, why in retained.items()}
+
+    def thaw(self, key: str, days: int) -> str | None:
+        return self.inner.thaw(self._prefix + check_key(key), days)
+
+    def describe(self, key: str) -> Mapping[str, str]:
+        return self.inner.describe(self._prefix + check_key(key))
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         for held in self.inner.list(self._prefix + prefix):

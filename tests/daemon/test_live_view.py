@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import re
@@ -51,8 +52,9 @@ class Screen:
 
     def _read(self) -> None:
         try:
+            decode = codecs.getincrementaldecoder("utf-8")().decode
             while piece := os.read(self._ours, 65536):
-                self.text += piece.decode()
+                self.text += decode(piece)
         except OSError:  # EIO: all who had the other end open are gone
             pass
 
@@ -137,7 +139,7 @@ def test_leaving_at_once_gives_the_terminal_back_as_well(place: Place, screen: S
         screen.run.send_signal(signal.SIGINT)
         assert screen.wait() == 128 + signal.SIGINT
     assert screen.settings() == screen.before
-    assert "\x1b[?1049l" in screen.text
+    until(lambda: "\x1b[?1049l" in screen.text)  # what was written last is read a moment later
     assert "\x1b[?25h" in screen.text.rpartition("\x1b[?25l")[2]
 
 

@@ -28,7 +28,6 @@ from gamearchive import (
     IntegrityError,
     NotFoundError,
     StorageUnavailableError,
-    UnsupportedError,
     load_settings,
 )
 from gamearchive.clock import ManualClock
@@ -204,16 +203,6 @@ def test_failures_are_logged_once_a_batch(tmp_path: Path, caplog: pytest.LogCapt
         run(test())
     (said,) = [each.getMessage() for each in caplog.records if "failed" in each.getMessage()]
     assert said == "archiving 10 games failed, the first of them game 'g0' in attempt 1: The shelf is down."
-
-
-def test_what_later_versions_do_is_refused_plainly(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with manager(tmp_path) as archive:
-            for call in (archive.compress_archives("game", timedelta(days=1)),):
-                with pytest.raises(UnsupportedError):
-                    await call
-
-    run(test())
 
 
 def test_a_backup_is_of_the_whole_archive_and_counts_the_games_asked_about(tmp_path: Path) -> None:

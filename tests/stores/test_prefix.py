@@ -22,6 +22,12 @@ class TestPrefixStore(StoreTests):
         key = f"a/part/{key}"
         return None if store.inner.size(key) is None else store.inner.get(key)
 
+    def test_the_longest_key(self, store: Store) -> None:
+        """The prefix is part of a key's length."""
+        key = "/".join(["k" * 202] * 5)
+        store.put(key, b"deep")
+        assert (store.get(key), [held.key for held in store.list()]) == (b"deep", [key])
+
 
 def test_only_what_begins_with_the_prefix_is_in_it() -> None:
     whole = MemoryStore()
